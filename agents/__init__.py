@@ -1,0 +1,1 @@
+"""Agents with a plastic recurrent core."""

@@ -1,0 +1,1 @@
+"""Environments: mazes in which each lifetime must be learned anew, and wrappers for other tasks."""
