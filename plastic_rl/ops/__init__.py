@@ -1,0 +1,170 @@
+"""How a whole sequence of a plastic recurrent network is computed, forward and backward."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from plastic_rl.ops import reference
+from plastic_rl.rules import RULE_NAMES, Rule, get_rule
+
+Engine = Literal["auto", "reference", "fused"]
+
+ENGINES = ("auto", "reference", "fused")
+
+
+class PlasticState(NamedTuple):
+    """What a plastic network carries from one step to the next.
+
+    hidden: ``(B, N)``, the last activity. trace: ``(B, N, N)``, the Hebbian trace of every connection,
+    ``[pre i, post j]``; it starts each lifetime at zero.
+    """
+
+    hidden: Tensor
+    trace: Tensor
+
+
+def plastic_rnn(
+    u: Tensor,
+    w: Tensor,
+    alpha: Tensor,
+    eta: Tensor | float,
+    hidden: Tensor,
+    trace: Tensor,
+    *,
+    rule: str | Rule = "hebb",
+    nonlinearity: str = "tanh",
+    clamp: Tensor | None = None,
+    episode_start: Tensor | None = None,
+    bound: float = 1.0,
+    engine: Engine = "auto",
+) -> tuple[Tensor, PlasticState]:
+    r"""A sequence of a fully recurrent plastic network (Miconi et al. 2018, eq. 1 and 2).
+
+    At every step, :math:`x_j(t) = f(u_j(t) + \sum_i x_i(t-1) (w_{ij} + \alpha_{ij} H_{ij}(t)))`, and then the
+    trace :math:`H` changes by the rule. Gradients flow to every float tensor among the arguments, through the
+    traces of the whole sequence.
+
+    Args:
+        u: ``(T, B, N)``, net input of every neuron from outside the network.
+        w: ``(N, N)``, fixed weights, ``[pre i, post j]``.
+        alpha: plasticity coefficients, broadcast to ``(N, N)``: that shape for one per connection, ``(1, N)`` for
+            one per (post) neuron, ``(1,)`` for one for all.
+        eta: scalar, the learning rate of the trace.
+        hidden: ``(B, N)``, activity before the first step.
+        trace: ``(B, N, N)``, trace before the first step.
+        rule: ``"hebb"``, ``"oja"``, ``"clip"``, or a function like those in ``plastic_rl.rules`` (computed by the
+            reference engine).
+        nonlinearity: ``"tanh"`` or ``"relu"``.
+        clamp: ``(T, B, N)`` or None. A neuron takes this value instead of f(...), unless it is NaN.
+        episode_start: ``(T, B)`` booleans or None. Where true, hidden and trace are zero before that step.
+        bound: of the ``clip`` rule: the trace stays within [-bound, bound].
+        engine: ``"reference"`` steps the rule under autograd, on any device and dtype. ``"fused"`` runs compiled
+            kernels: CPU, float32 and float64. ``"auto"`` takes fused where it can.
+
+    Returns:
+        The outputs ``(T, B, N)`` and the state after the last step. The arguments are left as they were.
+
+    Raises:
+        ValueError: a shape does not fit, or a name is unknown, or the engine cannot do the job: says why.
+        TypeError: dtypes or devices differ.
+
+    Example:
+        >>> import torch
+        >>> from plastic_rl.ops import plastic_rnn
+        >>> T, B, N = 20, 2, 8
+        >>> w, alpha = torch.randn(2, N, N) * 0.1
+        >>> u, eta = torch.randn(T, B, N), torch.tensor(0.1)
+        >>> outputs, state = plastic_rnn(u, w, alpha, eta, torch.zeros(B, N), torch.zeros(B, N, N))
+        >>> outputs.shape, state.trace.shape
+        (torch.Size([20, 2, 8]), torch.Size([2, 8, 8]))
+    """
+    eta = torch.as_tensor(eta, dtype=u.dtype, device=u.device)
+    _check(u, w, alpha, eta, hidden, trace, clamp, episode_start)
+    function = get_rule(rule, bound)
+    if nonlinearity not in reference.NONLINEARITIES:
+        raise ValueError(
+            f"unknown nonlinearity {nonlinearity!r}: expected one of {', '.join(reference.NONLINEARITIES)}"
+        )
+    if engine not in ENGINES:
+        raise ValueError(f"unknown engine {engine!r}: expected one of {', '.join(ENGINES)}")
+
+    obstacle = "" if engine == "reference" else _why_not_fused(u, rule)
+    if engine == "fused" and obstacle:
+        raise ValueError(f"engine 'fused' {obstacle}; use engine='auto' or 'reference'")
+    if engine == "reference" or obstacle:
+        outputs, hidden, trace = reference.sequence(
+            u, w, alpha, eta, hidden, trace, function, nonlinearity, clamp, episode_start
+        )
+    else:
+        from plastic_rl.ops import fused_cpu  # loads Numba
+
+        assert isinstance(rule, str)
+        outputs, hidden, trace = fused_cpu.sequence(
+            u, w, alpha, eta, hidden, trace, rule, nonlinearity, clamp, episode_start, bound
+        )
+    return outputs, PlasticState(hidden, trace)
+
+
+def _why_not_fused(u: Tensor, rule: str | Rule) -> str:
+    """What keeps the fused engine from this job, or nothing."""
+    if rule not in RULE_NAMES:
+        return f"knows the rules {', '.join(RULE_NAMES)} and not a function of your own"
+    if u.device.type != "cpu":
+        return f"runs on the CPU and the input is on {u.device}"
+    if u.dtype not in (torch.float32, torch.float64):
+        return f"computes in float32 and float64 and the input is {u.dtype}"
+    return ""
+
+
+def _check(
+    u: Tensor,
+    w: Tensor,
+    alpha: Tensor,
+    eta: Tensor,
+    hidden: Tensor,
+    trace: Tensor,
+    clamp: Tensor | None,
+    episode_start: Tensor | None,
+) -> None:
+    if u.ndim != 3 or 0 in u.shape:
+        raise ValueError(f"u has shape {tuple(u.shape)}: expected (T, B, N), none of them zero")
+    T, B, N = u.shape
+    shapes = {"w": (w, (N, N)), "hidden": (hidden, (B, N)), "trace": (trace, (B, N, N))}
+    if clamp is not None:
+        shapes["clamp"] = (clamp, (T, B, N))
+    if episode_start is not None:
+        shapes["episode_start"] = (episode_start, (T, B))
+    for name, (tensor, shape) in shapes.items():
+        if tensor.shape != shape:
+            raise ValueError(
+                f"{name} has shape {tuple(tensor.shape)}: expected {shape}, for u is (T, B, N) = {(T, B, N)}"
+            )
+    if eta.ndim != 0:
+        raise ValueError(f"eta has shape {tuple(eta.shape)}: expected a scalar")
+    if alpha.ndim > 2 or any(
+        have not in (1, want) for have, want in zip(reversed(alpha.shape), (N, N), strict=False)
+    ):
+        raise ValueError(f"alpha has shape {tuple(alpha.shape)}: expected one that broadcasts to {(N, N)}")
+    for name, tensor in {
+        "w": w,
+        "alpha": alpha,
+        "hidden": hidden,
+        "trace": trace,
+        **({} if clamp is None else {"clamp": clamp}),
+    }.items():
+        if tensor.dtype != u.dtype or tensor.device != u.device:
+            raise TypeError(
+                f"{name} is {tensor.dtype} on {tensor.device} and u is {u.dtype} on {u.device}: "
+                "expected one dtype and device for all"
+            )
+    if not u.is_floating_point():
+        raise TypeError(f"u is {u.dtype}: expected a floating-point dtype")
+    if episode_start is not None and (episode_start.dtype != torch.bool or episode_start.device != u.device):
+        raise TypeError(
+            f"episode_start is {episode_start.dtype} on {episode_start.device}: "
+            f"expected torch.bool on {u.device}"
+        )
+
+
+__all__ = ["PlasticState", "plastic_rnn"]

@@ -1,0 +1,297 @@
+"""The fused CPU engine: one pass over the trace per step, forward and backward, on all cores.
+
+This module turns tensors into arrays, deals blocks of work to threads and tells autograd about the result. The
+mathematics is in ``kernels_cpu.py``, its derivation in README.md.
+"""
+
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import numba.core.event
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from plastic_rl.ops import kernels_cpu
+
+CHUNK = 128  # columns in a block of a wide network
+MAX_GROUP = 4  # episodes that share a pass over w, alpha and their gradients
+SMALL = 1 << 16  # connections x episodes x steps below which a second thread costs more than it saves
+
+
+class _Announcer(numba.core.event.Listener):
+    """Says, once a process, that kernels are being compiled: the first use takes some seconds."""
+
+    said = False
+
+    def on_start(self, event: Any) -> None:
+        dispatcher = event.data.get("dispatcher")
+        if not self.said and getattr(dispatcher, "__module__", None) == kernels_cpu.__name__:
+            type(self).said = True
+            folder = dispatcher.stats.cache_path
+            kept = f"kept in {folder}" if folder else "not kept: no folder for Numba's cache is writable"
+            print(f"plastic_rl: compiling the CPU kernels, some seconds ({kept})", file=sys.stderr, flush=True)
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+numba.core.event.register("numba:compile", _Announcer())
+
+
+@lru_cache
+def _pool(pid: int, workers: int) -> ThreadPoolExecutor:
+    """The helper threads; keyed by process, for threads do not survive a fork."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="plastic_rl")
+
+
+def _share_out(task: Callable[[int, int], None], items: int, threads: int) -> None:
+    """Call ``task(first, last)`` over contiguous shares of the items, one share per thread."""
+    threads = min(threads, items)
+    if threads <= 1:
+        task(0, items)
+        return
+    cuts = [items * k // threads for k in range(threads + 1)]
+    pool = _pool(os.getpid(), threads - 1)
+    futures = [pool.submit(task, cuts[k], cuts[k + 1]) for k in range(1, threads)]
+    try:
+        task(0, cuts[1])
+    finally:  # the arrays must outlive every thread that writes to them
+        for future in futures:
+            future.result()
+
+
+class _Plan:
+    """How a problem is cut into groups of episodes and chunks of columns: by its shape only.
+
+    The sums over episodes and columns follow these cuts in a fixed order, so the number of threads decides
+    which blocks run at the same time, and never a bit of the result.
+    """
+
+    def __init__(self, steps: int, batch: int, n: int) -> None:
+        self.steps, self.batch, self.n = steps, batch, n
+        self.group = min(MAX_GROUP, max(1, batch // 8))
+        self.groups = -(-batch // self.group)
+        self.chunk = CHUNK if n >= 2 * CHUNK else n
+        self.chunks = -(-n // self.chunk)
+        self.every = max(1, math.isqrt(steps))
+        self.threads = 1 if steps * batch * n * n < SMALL else torch.get_num_threads()
+
+    def episodes(self, group: int) -> tuple[int, int]:
+        return group * self.group, min(self.batch, (group + 1) * self.group)
+
+    def columns(self, c0: int, c1: int) -> tuple[int, int]:
+        return c0 * self.chunk, min(self.n, c1 * self.chunk)
+
+    def run(
+        self,
+        steps: Callable[..., None],
+        times: Iterable[int],
+        buffer: Callable[[], np.ndarray | None] = lambda: None,
+    ) -> None:
+        """Call ``steps(buffer, group, t0, t1, c0, c1)`` until every step of every block is done.
+
+        Groups do not depend on each other, so each thread takes its share of them through the whole sequence.
+        With fewer groups than threads, the threads share the columns instead and meet after every step.
+        """
+        if self.groups < self.threads and self.chunks > 1:
+            shared = buffer()
+            for group in range(self.groups):
+                for t in times:
+                    _share_out(partial(steps, shared, group, t, t + 1), self.chunks, self.threads)
+            return
+
+        def share(first: int, last: int) -> None:
+            own = buffer()
+            for group in range(first, last):
+                steps(own, group, 0, self.steps, 0, self.chunks)
+
+        _share_out(share, self.groups, self.threads)
+
+
+class _Problem(NamedTuple):
+    """The arrays and constants that the forward and the backward kernel both take."""
+
+    plan: _Plan
+    kernels: kernels_cpu.Kernels
+    w: np.ndarray  # (N, N)
+    alpha: np.ndarray  # (N, N)
+    eta: np.floating
+    bound: np.floating
+    relu: bool
+    clamp: np.ndarray  # (T, B, N), or empty
+    episode_start: np.ndarray  # (T, B)
+    x: np.ndarray  # (T + 1, B, N): the initial hidden state, then the outputs
+    snapshots: np.ndarray  # (S, B, N, N)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+def _problem(
+    u: Tensor,
+    w: Tensor,
+    alpha: Tensor,
+    eta: Tensor,
+    hidden: Tensor,
+    clamp: Tensor | None,
+    episode_start: Tensor | None,
+    rule: str,
+    relu: bool,
+    bound: float,
+    differentiable: bool,
+) -> _Problem:
+    steps, batch, n = u.shape
+    plan = _Plan(steps, batch, n)
+    array = _array(w)
+    real = array.dtype.type
+    x = np.empty((steps + 1, batch, n), array.dtype)
+    x[0] = _array(hidden)
+    return _Problem(
+        plan,
+        kernels_cpu.build(rule),
+        array,
+        _array(alpha.expand(n, n)),
+        real(eta.item()),
+        real(bound),
+        relu,
+        np.empty((0, 0, 0), array.dtype) if clamp is None else _array(clamp),
+        np.zeros((steps, batch), bool) if episode_start is None else _array(episode_start),
+        x,
+        np.empty(((steps - 1) // plan.every if differentiable else 0, batch, n, n), array.dtype),
+    )
+
+
+def _forward(p: _Problem, u: np.ndarray, h: np.ndarray) -> None:
+    """Fill ``p.x[1:]`` and ``p.snapshots``, and turn ``h`` from the first trace into the last."""
+    d, q = np.empty((2, p.plan.batch, p.plan.n), u.dtype)
+
+    def steps(_: None, group: int, t0: int, t1: int, c0: int, c1: int) -> None:
+        block = (*p.plan.episodes(group), *p.plan.columns(c0, c1))
+        p.kernels.forward(
+            u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.episode_start, p.x, h, p.snapshots, p.plan.every,
+            d, q, t0, t1, *block,
+        )  # fmt: skip
+        if t1 == p.plan.steps:
+            p.kernels.finish(p.eta, p.bound, p.episode_start, p.x, h, d, q, *block)
+
+    p.plan.run(steps, range(p.plan.steps))
+
+
+class _Gradients(NamedTuple):
+    u: np.ndarray
+    w: np.ndarray
+    alpha: np.ndarray
+    eta: float
+    hidden: np.ndarray
+    trace: np.ndarray
+    clamp: np.ndarray
+
+
+def _backward(p: _Problem, trace: np.ndarray, goutputs: np.ndarray, gtrace: np.ndarray | None) -> _Gradients:
+    """All gradients, given those of the outputs and, unless None, of the last trace."""
+    plan, x = p.plan, p.x
+    like = {"dtype": x.dtype}
+    gz = np.empty_like(goutputs)
+    gclamp = np.empty_like(p.clamp)
+    g = np.zeros_like(trace) if gtrace is None else gtrace.copy()
+    galpha, gw = np.zeros((2, plan.groups, plan.n, plan.n), **like)
+    geta = np.zeros((plan.batch, plan.chunks))
+    ghidden = np.empty((plan.chunks, plan.batch, plan.n), **like)
+    d, q, post_sum, decay_sum = np.zeros((4, plan.batch, plan.n), **like)
+    pre_sum = np.zeros((plan.chunks, plan.batch, plan.n), **like)
+    into_pre = np.empty((2, plan.chunks, plan.batch, plan.n), **like)
+
+    def segment() -> np.ndarray:
+        return np.empty((plan.every + 1, plan.group, plan.n, plan.n), **like)
+
+    def steps(segment: np.ndarray, group: int, t0: int, t1: int, c0: int, c1: int) -> None:
+        p.kernels.backward(
+            p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.episode_start, x, trace, p.snapshots, plan.every,
+            goutputs, gtrace is not None, gz, gclamp, g, galpha[group], gw[group], geta, ghidden,
+            segment, d, q, post_sum, decay_sum, pre_sum, into_pre,
+            t0, t1, *plan.episodes(group), plan.chunk, c0, c1,
+        )  # fmt: skip
+
+    plan.run(steps, range(plan.steps - 1, -1, -1), segment)
+    return _Gradients(gz, gw.sum(0), galpha.sum(0), float(geta.sum()), ghidden.sum(0), g, gclamp)
+
+
+class _Sequence(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        u: Tensor,
+        w: Tensor,
+        alpha: Tensor,
+        eta: Tensor,
+        hidden: Tensor,
+        trace: Tensor,
+        clamp: Tensor | None,
+        episode_start: Tensor | None,
+        rule: str,
+        relu: bool,
+        bound: float,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, True)
+        last = np.array(_array(trace))
+        _forward(problem, _array(u), last)
+        outputs = torch.from_numpy(problem.x[1:])
+        ctx.problem = problem
+        # The problem holds arrays of these tensors' memory; saving them lets autograd see a change in place.
+        ctx.save_for_backward(w, alpha, eta, trace, clamp, outputs)
+        return outputs, torch.from_numpy(last)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, goutputs: Tensor | None, gtrace: Tensor | None) -> tuple[Tensor | None, ...]:
+        _, alpha, eta, trace, clamp, outputs = ctx.saved_tensors
+        goutputs = torch.zeros_like(outputs) if goutputs is None else goutputs
+        g = _backward(ctx.problem, _array(trace), _array(goutputs), None if gtrace is None else _array(gtrace))
+        return (
+            torch.from_numpy(g.u),
+            torch.from_numpy(g.w),
+            torch.from_numpy(g.alpha).sum_to_size(alpha.shape),
+            torch.full_like(eta, g.eta),
+            torch.from_numpy(g.hidden),
+            torch.from_numpy(g.trace),
+            None if clamp is None else torch.from_numpy(g.clamp),
+            *[None] * 4,
+        )
+
+
+def sequence(
+    u: Tensor,
+    w: Tensor,
+    alpha: Tensor,
+    eta: Tensor,
+    hidden: Tensor,
+    trace: Tensor,
+    rule: str,
+    nonlinearity: str,
+    clamp: Tensor | None,
+    episode_start: Tensor | None,
+    bound: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As ``reference.sequence``, by the kernels."""
+    relu = nonlinearity == "relu"
+    if torch.is_grad_enabled() and any(
+        t is not None and t.requires_grad for t in (u, w, alpha, eta, hidden, trace, clamp)
+    ):
+        outputs, last = _Sequence.apply(
+            u, w, alpha, eta, hidden, trace, clamp, episode_start, rule, relu, bound
+        )
+        return outputs, outputs[-1], last
+    problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, False)
+    h = np.array(_array(trace))
+    _forward(problem, _array(u), h)
+    outputs = torch.from_numpy(problem.x[1:])
+    return outputs, outputs[-1].clone(), torch.from_numpy(h)
