@@ -19,9 +19,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from plastic_rl.ops import kernels_cpu
+from plastic_rl.ops.simd import BYTES
 
-CHUNK = 128  # columns in a block of a wide network
-MAX_GROUP = 4  # episodes that share a pass over w, alpha and their gradients
+CHUNK = 256  # columns in a block of a wide network
+MAX_GROUP = 4  # episodes that share a pass over w and alpha ...
+GROUP_SIZE = (
+    1 << 16
+)  # ... while their traces have at most this many entries, so that all stays in a core's cache
+WIDTH = 16  # the dimension of post neurons is padded to a multiple of this: whole vectors, whole cache lines
 SMALL = 1 << 16  # connections x episodes x steps below which a second thread costs more than it saves
 
 
@@ -36,7 +41,9 @@ class _Announcer(numba.core.event.Listener):
             type(self).said = True
             folder = dispatcher.stats.cache_path
             kept = f"kept in {folder}" if folder else "not kept: no folder for Numba's cache is writable"
-            print(f"plastic_rl: compiling the CPU kernels, some seconds ({kept})", file=sys.stderr, flush=True)
+            print(
+                f"plastic_rl: compiling the CPU kernels, some seconds ({kept})", file=sys.stderr, flush=True
+            )
 
     def on_end(self, event: Any) -> None:
         pass
@@ -76,10 +83,11 @@ class _Plan:
 
     def __init__(self, steps: int, batch: int, n: int) -> None:
         self.steps, self.batch, self.n = steps, batch, n
-        self.group = min(MAX_GROUP, max(1, batch // 8))
+        self.width = -(-n // WIDTH) * WIDTH
+        self.group = max(1, min(MAX_GROUP, batch // 8, GROUP_SIZE // (n * self.width)))
         self.groups = -(-batch // self.group)
-        self.chunk = CHUNK if n >= 2 * CHUNK else n
-        self.chunks = -(-n // self.chunk)
+        self.chunk = CHUNK if n >= 2 * CHUNK else self.width
+        self.chunks = -(-self.width // self.chunk)
         self.every = max(1, math.isqrt(steps))
         self.threads = 1 if steps * batch * n * n < SMALL else torch.get_num_threads()
 
@@ -87,7 +95,14 @@ class _Plan:
         return group * self.group, min(self.batch, (group + 1) * self.group)
 
     def columns(self, c0: int, c1: int) -> tuple[int, int]:
-        return c0 * self.chunk, min(self.n, c1 * self.chunk)
+        return c0 * self.chunk, min(self.width, c1 * self.chunk)
+
+    def pad(self, array: np.ndarray) -> np.ndarray:
+        """A copy whose last dimension is filled up with zeros to whole vectors."""
+        padded = np.empty((*array.shape[:-1], self.width), array.dtype)
+        padded[..., : self.n] = array
+        padded[..., self.n :] = 0
+        return padded
 
     def run(
         self,
@@ -116,19 +131,23 @@ class _Plan:
 
 
 class _Problem(NamedTuple):
-    """The arrays and constants that the forward and the backward kernel both take."""
+    """What the forward and the backward kernel both take; post neurons padded to the plan's width m."""
 
     plan: _Plan
     kernels: kernels_cpu.Kernels
-    w: np.ndarray  # (N, N)
-    alpha: np.ndarray  # (N, N)
+    w: np.ndarray  # (N, m)
+    alpha: np.ndarray  # (N, m)
     eta: np.floating
     bound: np.floating
     relu: bool
     clamp: np.ndarray  # (T, B, N), or empty
     episode_start: np.ndarray  # (T, B)
-    x: np.ndarray  # (T + 1, B, N): the initial hidden state, then the outputs
-    snapshots: np.ndarray  # (S, B, N, N)
+    x: np.ndarray  # (T + 1, B, m): the initial hidden state, then the outputs
+    snapshots: np.ndarray  # (S, B, N, m)
+
+    @property
+    def outputs(self) -> Tensor:
+        return torch.from_numpy(self.x[1:, :, : self.plan.n])
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -150,37 +169,34 @@ def _problem(
 ) -> _Problem:
     steps, batch, n = u.shape
     plan = _Plan(steps, batch, n)
-    array = _array(w)
-    real = array.dtype.type
-    x = np.empty((steps + 1, batch, n), array.dtype)
-    x[0] = _array(hidden)
+    weights = plan.pad(w.detach().numpy())
+    real = weights.dtype.type
+    x = np.empty((steps + 1, batch, plan.width), weights.dtype)
+    x[0] = plan.pad(hidden.detach().numpy())
+    snapshots = (steps - 1) // plan.every if differentiable else 0
     return _Problem(
         plan,
         kernels_cpu.build(rule),
-        array,
-        _array(alpha.expand(n, n)),
+        weights,
+        plan.pad(alpha.detach().expand(n, n).numpy()),
         real(eta.item()),
         real(bound),
         relu,
-        np.empty((0, 0, 0), array.dtype) if clamp is None else _array(clamp),
+        np.empty((0, 0, 0), weights.dtype) if clamp is None else _array(clamp),
         np.zeros((steps, batch), bool) if episode_start is None else _array(episode_start),
         x,
-        np.empty(((steps - 1) // plan.every if differentiable else 0, batch, n, n), array.dtype),
+        np.empty((snapshots, batch, n, plan.width), weights.dtype),
     )
 
 
 def _forward(p: _Problem, u: np.ndarray, h: np.ndarray) -> None:
-    """Fill ``p.x[1:]`` and ``p.snapshots``, and turn ``h`` from the first trace into the last."""
-    d, q = np.empty((2, p.plan.batch, p.plan.n), u.dtype)
+    """Fill ``p.x[1:]`` and ``p.snapshots``, and turn ``h`` (B, N, m) from the first trace into the last."""
 
     def steps(_: None, group: int, t0: int, t1: int, c0: int, c1: int) -> None:
-        block = (*p.plan.episodes(group), *p.plan.columns(c0, c1))
         p.kernels.forward(
             u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.episode_start, p.x, h, p.snapshots, p.plan.every,
-            d, q, t0, t1, *block,
+            t0, t1, *p.plan.episodes(group), *p.plan.columns(c0, c1),
         )  # fmt: skip
-        if t1 == p.plan.steps:
-            p.kernels.finish(p.eta, p.bound, p.episode_start, p.x, h, d, q, *block)
 
     p.plan.run(steps, range(p.plan.steps))
 
@@ -196,32 +212,41 @@ class _Gradients(NamedTuple):
 
 
 def _backward(p: _Problem, trace: np.ndarray, goutputs: np.ndarray, gtrace: np.ndarray | None) -> _Gradients:
-    """All gradients, given those of the outputs and, unless None, of the last trace."""
+    """All gradients, given those of the outputs and, unless None, of the last trace; traces padded."""
     plan, x = p.plan, p.x
-    like = {"dtype": x.dtype}
-    gz = np.empty_like(goutputs)
+    n, m, real = plan.n, plan.width, {"dtype": x.dtype}
+    gz = np.empty((plan.steps, plan.batch, m), **real)
     gclamp = np.empty_like(p.clamp)
-    g = np.zeros_like(trace) if gtrace is None else gtrace.copy()
-    galpha, gw = np.zeros((2, plan.groups, plan.n, plan.n), **like)
+    g = np.zeros_like(trace) if gtrace is None else gtrace
+    galpha, gw = np.zeros((2, plan.groups, n, m), **real)
     geta = np.zeros((plan.batch, plan.chunks))
-    ghidden = np.empty((plan.chunks, plan.batch, plan.n), **like)
-    d, q, post_sum, decay_sum = np.zeros((4, plan.batch, plan.n), **like)
-    pre_sum = np.zeros((plan.chunks, plan.batch, plan.n), **like)
-    into_pre = np.empty((2, plan.chunks, plan.batch, plan.n), **like)
+    ghidden = np.empty((plan.chunks, plan.batch, m), **real)
+    post_sum, decay_sum = np.zeros((2, plan.batch, m), **real)
+    decayed = np.empty((plan.batch, plan.chunks, BYTES // x.itemsize), **real)
+    pre_sum = np.zeros((plan.chunks, plan.batch, m), **real)
+    into_pre = np.zeros((2, plan.chunks, plan.batch, m), **real)
 
     def segment() -> np.ndarray:
-        return np.empty((plan.every + 1, plan.group, plan.n, plan.n), **like)
+        return np.empty((plan.every + 1, plan.group, n, m), **real)
 
     def steps(segment: np.ndarray, group: int, t0: int, t1: int, c0: int, c1: int) -> None:
         p.kernels.backward(
             p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.episode_start, x, trace, p.snapshots, plan.every,
             goutputs, gtrace is not None, gz, gclamp, g, galpha[group], gw[group], geta, ghidden,
-            segment, d, q, post_sum, decay_sum, pre_sum, into_pre,
+            segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
             t0, t1, *plan.episodes(group), plan.chunk, c0, c1,
         )  # fmt: skip
 
     plan.run(steps, range(plan.steps - 1, -1, -1), segment)
-    return _Gradients(gz, gw.sum(0), galpha.sum(0), float(geta.sum()), ghidden.sum(0), g, gclamp)
+    return _Gradients(
+        gz[..., :n],
+        gw.sum(0)[:, :n],
+        galpha.sum(0)[:, :n],
+        float(geta.sum()),
+        ghidden.sum(0)[:, :n],
+        g[..., :n],
+        gclamp,
+    )
 
 
 class _Sequence(torch.autograd.Function):
@@ -242,20 +267,25 @@ class _Sequence(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, True)
-        last = np.array(_array(trace))
+        last = problem.plan.pad(trace.detach().numpy())
         _forward(problem, _array(u), last)
-        outputs = torch.from_numpy(problem.x[1:])
         ctx.problem = problem
-        # The problem holds arrays of these tensors' memory; saving them lets autograd see a change in place.
-        ctx.save_for_backward(w, alpha, eta, trace, clamp, outputs)
-        return outputs, torch.from_numpy(last)
+        # The outputs share their memory with the problem's x: saved, so that autograd sees a change in place.
+        ctx.save_for_backward(alpha, eta, trace, clamp, outputs := problem.outputs)
+        return outputs, torch.from_numpy(last[..., : problem.plan.n])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, goutputs: Tensor | None, gtrace: Tensor | None) -> tuple[Tensor | None, ...]:
-        _, alpha, eta, trace, clamp, outputs = ctx.saved_tensors
+        alpha, eta, trace, clamp, outputs = ctx.saved_tensors
         goutputs = torch.zeros_like(outputs) if goutputs is None else goutputs
-        g = _backward(ctx.problem, _array(trace), _array(goutputs), None if gtrace is None else _array(gtrace))
+        pad = ctx.problem.plan.pad
+        g = _backward(
+            ctx.problem,
+            pad(trace.detach().numpy()),
+            _array(goutputs),
+            None if gtrace is None else pad(gtrace.numpy()),
+        )
         return (
             torch.from_numpy(g.u),
             torch.from_numpy(g.w),
@@ -291,7 +321,6 @@ def sequence(
         )
         return outputs, outputs[-1], last
     problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, False)
-    h = np.array(_array(trace))
+    h = problem.plan.pad(trace.detach().numpy())
     _forward(problem, _array(u), h)
-    outputs = torch.from_numpy(problem.x[1:])
-    return outputs, outputs[-1].clone(), torch.from_numpy(h)
+    return problem.outputs, problem.outputs[-1].clone(), torch.from_numpy(h[..., : problem.plan.n])

@@ -34,9 +34,8 @@ def sequence(
             start = episode_start[t]
             hidden = torch.where(start[:, None], 0.0, hidden)
             trace = torch.where(start[:, None, None], 0.0, trace)
-        # The product with w is batched over B; only the plastic part needs a matrix per episode.
-        plastic = torch.bmm(hidden.unsqueeze(1), alpha * trace).squeeze(1)
-        x = activation(u[t] + hidden @ w + plastic)
+        recurrent = (hidden.unsqueeze(1) @ (w + alpha * trace)).squeeze(1)
+        x = activation(u[t] + recurrent)
         if clamp is not None:
             x = torch.where(clamp[t].isnan(), x, clamp[t])
         trace = rule(trace, hidden, x, eta)
