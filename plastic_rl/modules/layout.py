@@ -1,0 +1,46 @@
+"""Where the batch is: ``torch.nn.RNN``'s three layouts, brought to time-major ``(T, B, ...)`` and back."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Layout(NamedTuple):
+    """How a caller lays out sequences and states."""
+
+    batched: bool
+    batch_first: bool
+
+    def sequence(self, tensor: Tensor) -> Tensor:
+        """Bring a sequence to ``(T, B, ...)``."""
+        if not self.batched:
+            return tensor.unsqueeze(1)
+        return tensor.transpose(0, 1) if self.batch_first else tensor
+
+    def restore(self, tensor: Tensor) -> Tensor:
+        """Bring a ``(T, B, ...)`` sequence to the caller's layout."""
+        if not self.batched:
+            return tensor.squeeze(1)
+        return tensor.transpose(0, 1) if self.batch_first else tensor
+
+    def state(self, tensor: Tensor) -> Tensor:
+        """Bring a state to ``(B, ...)``."""
+        return tensor if self.batched else tensor.unsqueeze(0)
+
+    def restore_state(self, tensor: Tensor) -> Tensor:
+        """Bring a ``(B, ...)`` state to the caller's layout."""
+        return tensor if self.batched else tensor.squeeze(0)
+
+
+def layout_of(input: Tensor, input_size: int, batch_first: bool) -> Layout:
+    """Tell an input's layout.
+
+    Raises:
+        ValueError: if it is not ``(T, B, input_size)``, ``(B, T, input_size)`` or ``(T, input_size)``.
+    """
+    if input.ndim not in (2, 3) or input.shape[-1] != input_size:
+        order = "(B, T" if batch_first else "(T, B"
+        raise ValueError(
+            f"input has shape {tuple(input.shape)}: expected {order}, {input_size}), or (T, {input_size}) unbatched"
+        )
+    return Layout(input.ndim == 3, batch_first)

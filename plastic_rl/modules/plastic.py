@@ -1,0 +1,222 @@
+"""Recurrent layers with plastic connections."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from plastic_rl.modules.layout import layout_of
+from plastic_rl.ops import Engine, PlasticState, plastic_rnn
+from plastic_rl.rules import RULE_NAMES, Rule, get_rule
+
+Alpha = Literal["connection", "neuron", "shared"]
+
+
+class _Plastic(nn.Module):
+    """The parameters of a plastic recurrent network, and one way to run them."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        rule: str | Rule = "hebb",
+        alpha: Alpha = "connection",
+        nonlinearity: str = "tanh",
+        eta: float = 0.01,
+        learn_eta: bool = True,
+        bias: bool = True,
+        bound: float = 1.0,
+        engine: Engine = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        get_rule(rule)
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            if size < 1:
+                raise ValueError(f"{name} is {size}: expected at least 1")
+        shapes = {"connection": (hidden_size, hidden_size), "neuron": (1, hidden_size), "shared": (1,)}
+        if alpha not in shapes:
+            raise ValueError(f"unknown alpha {alpha!r}: expected one of {', '.join(shapes)}")
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.rule, self.nonlinearity, self.bound, self.engine = rule, nonlinearity, bound, engine
+        self.alpha_kind = alpha
+        options = {"device": device, "dtype": dtype}
+        self.encode = nn.Linear(input_size, hidden_size, bias=bias, **options)
+        self.w = nn.Parameter(torch.empty(hidden_size, hidden_size, **options))
+        self.alpha = nn.Parameter(torch.empty(shapes[alpha], **options))
+        initial_eta = torch.tensor(float(eta), **options)
+        if learn_eta:
+            self.eta = nn.Parameter(initial_eta)
+        else:
+            self.register_buffer("eta", initial_eta)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights, uniform in +-1/sqrt(hidden_size) as in ``torch.nn.RNN``; eta stays as it is."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        self.encode.reset_parameters()
+        nn.init.uniform_(self.w, -bound, bound)
+        nn.init.uniform_(self.alpha, -bound, bound)
+
+    def initial_state(self, batch_size: int) -> PlasticState:
+        """Return the state at the start of a lifetime: zeros, ``(B, N)`` and ``(B, N, N)``."""
+        n = self.hidden_size
+        return PlasticState(self.w.new_zeros(batch_size, n), self.w.new_zeros(batch_size, n, n))
+
+    def extra_repr(self) -> str:
+        """Describe the layer in its ``repr``."""
+        rule = self.rule if isinstance(self.rule, str) else getattr(self.rule, "__name__", repr(self.rule))
+        text = f"{self.input_size}, {self.hidden_size}, rule={rule}, alpha={self.alpha_kind}"
+        text += f", nonlinearity={self.nonlinearity}, learn_eta={isinstance(self.eta, nn.Parameter)}"
+        return text + (f", bound={self.bound}" if rule == RULE_NAMES[2] else "")
+
+    def _run(
+        self,
+        input: Tensor,
+        state: PlasticState | None,
+        clamp: Tensor | None = None,
+        episode_start: Tensor | None = None,
+    ) -> tuple[Tensor, PlasticState]:
+        """Run over ``(T, B, input_size)``."""
+        if state is None:
+            state = self.initial_state(input.shape[1])
+        return plastic_rnn(
+            self.encode(input),
+            self.w,
+            self.alpha,
+            self.eta,
+            *state,
+            rule=self.rule,
+            nonlinearity=self.nonlinearity,
+            clamp=clamp,
+            episode_start=episode_start,
+            bound=self.bound,
+            engine=self.engine,
+        )
+
+
+class PlasticRNN(_Plastic):
+    r"""A recurrent layer with plastic connections, called like :class:`torch.nn.RNN`.
+
+    Every connection has a fixed weight ``w`` and a plastic part ``alpha * trace``; the trace changes by a Hebbian
+    rule at every step (Miconi et al. 2018, eq. 1 and 2):
+    :math:`x_j(t) = f(W_{in} in(t) + b + \sum_i x_i(t-1) (w_{ij} + \alpha_{ij} H_{ij}(t)))`.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: neurons, N.
+        rule: ``"hebb"``, ``"oja"``, ``"clip"``, or a function like those in ``plastic_rl.rules``.
+        alpha: plasticity coefficients: one per ``"connection"`` (N, N), one per post ``"neuron"`` (1, N), or one
+            ``"shared"`` (1,).
+        nonlinearity: ``"tanh"`` or ``"relu"``.
+        eta: initial learning rate of the trace.
+        learn_eta: whether eta is a parameter (else a buffer).
+        batch_first: whether input and output are ``(B, T, ...)`` rather than ``(T, B, ...)``.
+        bias: whether neurons have a bias.
+        bound: of the ``clip`` rule: the trace stays within [-bound, bound].
+        engine: see :func:`plastic_rl.ops.plastic_rnn`.
+
+    Shape:
+        - input: ``(T, B, input_size)``, ``(B, T, input_size)`` if batch_first, or ``(T, input_size)`` unbatched.
+        - state: ``PlasticState(hidden (B, N), trace (B, N, N))``, without the B if unbatched; None: zeros.
+        - output: as the input, with N features. The second result is the state after the last step.
+
+    Raises:
+        ValueError: an unknown rule, alpha or nonlinearity, or a shape that does not fit.
+
+    Example:
+        >>> import torch
+        >>> from plastic_rl import PlasticRNN
+        >>> rnn = PlasticRNN(5, 20, rule="oja")
+        >>> output, state = rnn(torch.randn(30, 8, 5))
+        >>> output.shape, state.trace.shape
+        (torch.Size([30, 8, 20]), torch.Size([8, 20, 20]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        rule: str | Rule = "hebb",
+        alpha: Alpha = "connection",
+        nonlinearity: str = "tanh",
+        eta: float = 0.01,
+        learn_eta: bool = True,
+        batch_first: bool = False,
+        bias: bool = True,
+        bound: float = 1.0,
+        engine: Engine = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            input_size, hidden_size, rule, alpha, nonlinearity, eta, learn_eta, bias, bound, engine, device, dtype
+        )
+        self.batch_first = batch_first
+
+    def extra_repr(self) -> str:
+        """Describe the layer in its ``repr``."""
+        return super().extra_repr() + (", batch_first=True" if self.batch_first else "")
+
+    def forward(
+        self,
+        input: Tensor,
+        state: PlasticState | None = None,
+        *,
+        clamp: Tensor | None = None,
+        episode_start: Tensor | None = None,
+    ) -> tuple[Tensor, PlasticState]:
+        """Run over a sequence.
+
+        Args:
+            input: see the class.
+            state: before the first step, or None for the start of a lifetime.
+            clamp: shaped like the output: a neuron takes this value unless it is NaN.
+            episode_start: shaped like the input without features; the state is zero before a true step.
+        """
+        layout = layout_of(input, self.input_size, self.batch_first)
+        if state is not None:
+            state = PlasticState(*(layout.state(s) for s in state))
+        output, state = self._run(
+            layout.sequence(input),
+            state,
+            None if clamp is None else layout.sequence(clamp),
+            None if episode_start is None else layout.sequence(episode_start),
+        )
+        return layout.restore(output), PlasticState(*(layout.restore_state(s) for s in state))
+
+
+class PlasticRNNCell(_Plastic):
+    """One step of :class:`PlasticRNN`, with the same parameters under the same names.
+
+    Shape:
+        - input: ``(B, input_size)`` or ``(input_size,)``.
+        - state: as in PlasticRNN; None: the start of a lifetime.
+        - returns: the output ``(B, N)`` or ``(N,)``, and the new state.
+
+    Example:
+        >>> import torch
+        >>> from plastic_rl import PlasticRNNCell
+        >>> cell, state = PlasticRNNCell(5, 20), None
+        >>> for input in torch.randn(30, 8, 5):
+        ...     output, state = cell(input, state)
+        >>> output.shape
+        torch.Size([8, 20])
+    """
+
+    def forward(
+        self, input: Tensor, state: PlasticState | None = None, *, clamp: Tensor | None = None
+    ) -> tuple[Tensor, PlasticState]:
+        """Run one step. clamp: ``(B, N)`` or ``(N,)``: a neuron takes this value unless it is NaN."""
+        if input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
+            raise ValueError(
+                f"input has shape {tuple(input.shape)}: expected (B, {self.input_size}) or ({self.input_size},)"
+            )
+        layout = layout_of(input.unsqueeze(0), self.input_size, False)
+        if state is not None:
+            state = PlasticState(*(layout.state(s) for s in state))
+        clamps = None if clamp is None else layout.sequence(clamp.unsqueeze(0))
+        output, state = self._run(layout.sequence(input.unsqueeze(0)), state, clamps)
+        return layout.restore(output)[0], PlasticState(*(layout.restore_state(s) for s in state))
