@@ -1,1 +1,25 @@
-"""Environments: mazes in which each lifetime must be learned anew, and wrappers for other tasks."""
+"""Environments: mazes in which each lifetime must be learned anew, and wrappers for other tasks.
+
+Importing this package needs numpy and Gymnasium only; pygame is loaded when a picture is drawn.
+"""
+
+from plastic_rl.envs.config import MazeConfig
+from plastic_rl.envs.maze import Action, GridMaze, GridMazeVector, RandomMaze, RandomMazeVector
+from plastic_rl.envs.oracle import OracleAgent
+from plastic_rl.envs.rendering import MazeState, draw_maze, maze_text
+from plastic_rl.envs.wrappers import PreviousActionReward, PreviousActionRewardVector
+
+__all__ = [
+    "Action",
+    "GridMaze",
+    "GridMazeVector",
+    "MazeConfig",
+    "MazeState",
+    "OracleAgent",
+    "PreviousActionReward",
+    "PreviousActionRewardVector",
+    "RandomMaze",
+    "RandomMazeVector",
+    "draw_maze",
+    "maze_text",
+]

@@ -4,11 +4,9 @@ The single environment and the vector environment both run this code, the single
 """
 
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from plastic_rl.envs.config import MazeConfig
 from plastic_rl.envs.layouts import Layout, Walls
 from plastic_rl.envs.streams import Keys, below, draw
@@ -53,6 +51,7 @@ class MazeDynamics:
         hits: how often the goal was reached in it, shape (num_envs,).
         returns: sum of its rewards, shape (num_envs,).
         lifetimes: lifetimes begun since the stream was seeded, shape (num_envs,).
+        begun: lifetimes begun at all, shape (num_envs,): it changes whenever walls or goal may have.
     """
 
     def __init__(self, config: MazeConfig, layout: Layout, num_envs: int, trail: int = 0) -> None:
@@ -76,7 +75,7 @@ class MazeDynamics:
 
         rows, columns = np.divmod(np.arange(cells), self._side)
         self._coordinates = np.stack([rows, columns], axis=1) - self._pad
-        self._start = self.flat(*layout.start)
+        self._start = self._flat(*layout.start)
         self._may_hold_goal = np.ones(cells, dtype=np.bool_)
         if config.goal == "periphery":
             ring = np.zeros((config.size, config.size), dtype=np.bool_)
@@ -97,6 +96,7 @@ class MazeDynamics:
         self.hits = np.zeros(num_envs, dtype=np.int64)
         self.returns = np.zeros(num_envs)
         self.lifetimes = np.zeros(num_envs, dtype=np.int64)
+        self.begun = np.zeros(num_envs, dtype=np.int64)
         self._at = self._base + self._start
         self._goal = self._at.copy()
         self._last_action = np.full(num_envs, len(Action))
@@ -112,7 +112,7 @@ class MazeDynamics:
         if layout.fixed:
             self._set_walls(np.zeros(1, dtype=np.int64), layout.draw(np.zeros(1, dtype=np.uint64)))
 
-    def flat(self, row: int, column: int) -> int:
+    def _flat(self, row: int, column: int) -> int:
         """Return the flat index of a cell within its own maze."""
         return (row + self._pad) * self._side + column + self._pad
 
@@ -125,6 +125,7 @@ class MazeDynamics:
         """Begin the next lifetime of the mazes with the indices ``which``, shape (k,)."""
         life = draw(self._stream[which], self.lifetimes[which])
         self.lifetimes[which] += 1
+        self.begun[which] += 1
         if not self.layout.fixed:
             self._set_walls(which, self.layout.draw(draw(life, _LAYOUT)))
         row = self._row_of[which]
@@ -188,6 +189,10 @@ class MazeDynamics:
         """Return row and column of each goal, shape (num_envs, 2)."""
         return self._coordinates.take(self._goal - self._base, axis=0)
 
+    def possible_goals(self) -> Ints:
+        """Return row and column of every cell where the goal of the first maze may be, shape (cells, 2)."""
+        return self._coordinates[self._goal_cells[0, : self._goal_count[0]]]
+
     def positions(self) -> Ints:
         """Return row and column of each agent, shape (num_envs, 2)."""
         return self._coordinates.take(self._at - self._base, axis=0)
@@ -197,6 +202,21 @@ class MazeDynamics:
         grid = self._blocked.reshape(-1, self._side, self._side)
         inner = grid[:, self._pad : self._side - self._pad, self._pad : self._side - self._pad]
         return inner[self._row_of]
+
+    def trail(self, index: int) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """Return the recent path in maze ``index``, oldest cell first, in runs between teleports."""
+        steps = int(self.steps[index])
+        kept = min(steps, self._trail_length)
+        slots = np.arange(steps - kept, steps) % max(1, self._trail_length)
+        runs: list[list[int]] = [[self._start] if steps == kept else []]
+        base = self._base[index]
+        reached, stood = self._trail_reached[slots, index] - base, self._trail_stood[slots, index] - base
+        for there, here in zip(reached.tolist(), stood.tolist(), strict=True):
+            runs[-1].append(there)
+            if here != there:
+                runs.append([here])
+        cells = [tuple(place) for place in self._coordinates.tolist()]
+        return tuple(tuple(cells[place] for place in run) for run in runs)
 
     def _restart_cells(self, hit: Ints) -> Ints:
         """Return where the agents with the indices ``hit``, which stand on their goals, are put."""

@@ -1,272 +1,78 @@
-"""The maze environments: single and vector, with pillars (GridMaze) and with random walls (RandomMaze)."""
+"""The maze environments: single and batched, with pillars (GridMaze) and with random walls (RandomMaze)."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
-
-import gymnasium as gym
-import numpy as np
-import numpy.typing as npt
-from gymnasium.error import InvalidAction, ResetNeeded
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
-
-from plastic_rl.envs.config import MazeConfig, require_choice, require_int
-from plastic_rl.envs.dynamics import Action, Bools, Floats, Ints, MazeDynamics, Observations
-from plastic_rl.envs.layouts import Layout, PillarLayout, RandomLayout
-from plastic_rl.envs.streams import Keys, keys_from_range, keys_from_seeds
+from gymnasium.vector import AutoresetMode
+from plastic_rl.envs.base import MazeEnv, MazeVectorEnv
+from plastic_rl.envs.config import MazeConfig
+from plastic_rl.envs.dynamics import Action
+from plastic_rl.envs.layouts import PillarLayout, RandomLayout
 
 __all__ = ["Action", "GridMaze", "GridMazeVector", "RandomMaze", "RandomMazeVector"]
 
-_FIRST = np.zeros(1, dtype=np.int64)
 
+class GridMaze(MazeEnv):
+    """A maze of pillars in which a hidden goal must be found anew in every lifetime, and then found again.
 
-def _observation_space(config: MazeConfig) -> gym.spaces.Box:
-    low = np.zeros(config.observation_size, dtype=np.float32)
-    high = np.ones(config.observation_size, dtype=np.float32)
-    low[-2], high[-2] = 0.0 - config.wall_penalty, config.reward
-    return gym.spaces.Box(low, high, dtype=np.float32)
+    ## Description
+    The maze is a square with a wall around it and a pillar at every even row and column, except at the
+    centre. Each lifetime has a goal cell that the agent cannot see. On reaching it the agent is rewarded and
+    put on a random free cell, from which it may seek the goal again. Since the walls look the same in every
+    lifetime and the goal does not, an agent can do well only by learning within the lifetime where the goal
+    is: that is what plastic connections or a recurrent state are for.
 
+    ## Action Space
+    `Discrete(4)`, see :class:`Action`: 0 up, 1 right, 2 down, 3 left. Moving into a wall leaves the agent
+    where it is.
 
-class _MazeEnv(gym.Env[Observations, int]):
-    """What the single mazes share; the subclasses choose the layout."""
+    ## Observation Space
+    `Box` of `view * view + 6` float32:
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": 12}
+    | index (v = view * view) | meaning | range |
+    | --- | --- | --- |
+    | 0 to v - 1 | the cells around the agent, row by row: 1 wall, 0 free; outside the maze is wall | 0, 1 |
+    | v to v + 3 | the previous action, one-hot; zeros at first | 0, 1 |
+    | v + 4 | the previous reward; 0 at first | -wall_penalty to reward |
+    | v + 5 | the share of the lifetime that is over | 0 to 1 |
 
-    def __init__(self, config: MazeConfig, layout: Layout, render_mode: str | None) -> None:
-        if render_mode is not None:
-            require_choice("render_mode", render_mode, tuple(self.metadata["render_modes"]))
-        self.config = config
-        self.render_mode = render_mode
-        self.observation_space = _observation_space(config)
-        self.action_space = gym.spaces.Discrete(len(Action))
-        self._dynamics = MazeDynamics(config, layout, 1)
-        self._seeded = False
-        self._running = False
+    The agent itself is in the middle of the view. Neither the goal nor the agent's position is observed.
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observations, dict[str, Any]]:
-        """Begin a lifetime: the first one of the stream that ``seed`` names, or else the next one.
+    ## Rewards
+    `reward` for reaching the goal, `-wall_penalty` for moving into a wall, else 0.
 
-        Args:
-            seed: names the stream of lifetimes. Without one, an environment that was never seeded takes
-                its stream from ``np_random``.
-            options: not used.
+    ## Starting State
+    The agent is at the centre. The goal is drawn uniformly from the free cells other than the centre, or
+    from those of the outermost ring with `goal="periphery"`. `reset(seed=s)` names a whole stream of
+    lifetimes: the calls of `reset()` after it give the next ones. What the agent does in a lifetime does not
+    change the next one, so agents tested with one seed face the same goals.
 
-        Returns:
-            The observation and the info.
-        """
-        super().reset(seed=seed)
-        if seed is not None:
-            self._dynamics.seed(keys_from_range(seed, 1), np.ones(1, dtype=np.bool_))
-        elif not self._seeded:
-            keys = self.np_random.integers(2**64, size=1, dtype=np.uint64)
-            self._dynamics.seed(keys, np.ones(1, dtype=np.bool_))
-        self._seeded = True
-        self._dynamics.begin(_FIRST)
-        self._running = True
-        return self._dynamics.observe()[0], self._info()
+    ## Episode End
+    `terminated` is True after `lifetime` steps; `truncated` never is. The horizon is part of the task (how
+    much is left decides what is worth trying) and the agent observes how much of it is over, so by
+    Gymnasium's definition the end is a terminal state and not a time limit put on from outside: there is
+    nothing after it and nothing to bootstrap from.
 
-    def step(self, action: int) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
-        """Move the agent.
+    ## Arguments
+    - `size`: cells a side, outer wall included; odd, at least 5.
+    - `lifetime`: steps in a lifetime, at least 1.
+    - `reward`: what reaching the goal pays, above 0.
+    - `wall_penalty`: what moving into a wall costs, at least 0.
+    - `view`: cells a side of the square that the agent sees; odd.
+    - `goal`: "anywhere" or "periphery".
+    - `teleport`: where the agent goes after a hit, within the same step: "random" (uniformly, any free cell
+      other than the goal) or "center".
+    - `render_mode`: "human" (a window), "rgb_array", "ansi" or None.
 
-        Args:
-            action: a value of :class:`Action`.
+    A bad argument is a ValueError.
 
-        Returns:
-            Observation, reward, terminated, truncated (always False) and info.
+    ## Info
+    - `goal`: row and column of the goal (int64, shape (2,)); for people and tests, not for agents.
+    - `position`: row and column of the agent (int64, shape (2,)).
+    - `hits`: how often the goal was reached in this lifetime (int).
 
-        Raises:
-            gymnasium.error.InvalidAction: there is no such action.
-            gymnasium.error.ResetNeeded: the lifetime has ended, or none has begun.
-        """
-        if not self.action_space.contains(action):
-            raise InvalidAction(f"The action must be a whole number from 0 to 3 (see Action), but is {action!r}.")
-        if not self._running:
-            raise ResetNeeded("No lifetime is running: it has ended or was never begun. Call reset() before step().")
-        rewards, ended = self._dynamics.step(np.array([action], dtype=np.int64))
-        terminated = bool(ended[0])
-        self._running = not terminated
-        return self._dynamics.observe()[0], float(rewards[0]), terminated, False, self._info()
-
-    def _info(self) -> dict[str, Any]:
-        info = self._dynamics.info()
-        return {"goal": info["goal"][0], "position": info["position"][0], "hits": int(info["hits"][0])}
-
-
-class _MazeVectorEnv(VectorEnv[Observations, Ints, npt.NDArray[Any]]):
-    """What the vector mazes share; the subclasses choose the layout."""
-
-    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium declares it as an instance attribute
-        "render_modes": ["rgb_array", "ansi"],
-        "render_fps": 12,
-        "autoreset_mode": AutoresetMode.SAME_STEP,
-    }
-
-    def __init__(
-        self,
-        config: MazeConfig,
-        layout: Layout,
-        num_envs: int,
-        render_mode: str | None,
-        autoreset_mode: str | AutoresetMode,
-    ) -> None:
-        if render_mode is not None:
-            require_choice("render_mode", render_mode, tuple(self.metadata["render_modes"]))
-        if not isinstance(autoreset_mode, AutoresetMode):
-            modes = tuple(mode.value for mode in AutoresetMode)
-            autoreset_mode = AutoresetMode(require_choice("autoreset_mode", autoreset_mode, modes))
-        self.config = config
-        self.num_envs = require_int("num_envs", num_envs, 1)
-        self.render_mode = render_mode
-        self.autoreset_mode = autoreset_mode
-        self.metadata = {**self.metadata, "autoreset_mode": autoreset_mode}
-        self.single_observation_space = _observation_space(config)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.single_action_space = gym.spaces.Discrete(len(Action))
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._dynamics = MazeDynamics(config, layout, self.num_envs)
-        self._everywhere = np.ones(self.num_envs, dtype=np.bool_)
-        self._seeded = np.zeros(self.num_envs, dtype=np.bool_)
-        # Mazes in which no lifetime runs, and whether there are any (None before the first reset).
-        self._ended = self._everywhere.copy()
-        self._any_ended: bool | None = None
-
-    def reset(  # type: ignore[override]  # Gymnasium's own vector environments take lists of seeds too
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observations, dict[str, Any]]:
-        """Begin a lifetime in every maze: the first one of a newly seeded stream, or else the next one.
-
-        Args:
-            seed: maze i takes the stream of ``seed + i``, or of ``seed[i]`` unless that is None. A maze
-                never seeded takes its stream from ``np_random``.
-            options: ``reset_mask``, booleans of shape (num_envs,), resets those mazes only.
-
-        Returns:
-            The observations, and the infos with a mask of the mazes that were reset.
-        """
-        mask = self._reset_mask(options)
-        self._seed(seed, mask)
-        self._dynamics.begin(mask.nonzero()[0])
-        self._ended = self._ended & ~mask
-        self._any_ended = bool(self._ended.any())
-        return self._dynamics.observe(), self._infos(mask)
-
-    def step(self, actions: Ints) -> tuple[Observations, Floats, Bools, Bools, dict[str, Any]]:
-        """Move every agent.
-
-        Args:
-            actions: values of :class:`Action`, shape (num_envs,).
-
-        Returns:
-            Observations, rewards, terminations, truncations (all False) and infos, where a lifetime's end
-            is treated as ``autoreset_mode`` says.
-
-        Raises:
-            gymnasium.error.InvalidAction: actions of another shape or kind, or beyond 0 to 3.
-            gymnasium.error.ResetNeeded: no lifetime has begun, or one has ended while autoreset is disabled.
-        """
-        moves = self._moves(actions)
-        restart = self._ended if self._any_ended else None
-        if restart is not None and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
-            raise ResetNeeded(
-                f"No lifetime is running in mazes {restart.nonzero()[0].tolist()}: reset them before step(), "
-                'with options={"reset_mask": ...} for these alone.'
-            )
-        if self._any_ended is None:
-            raise ResetNeeded("No lifetime has begun. Call reset() before step().")
-        rewards, ended = self._dynamics.step(moves)
-        if restart is not None:
-            # Their move led past the lifetime's end; beginning anew wipes it out.
-            self._dynamics.begin(restart.nonzero()[0])
-            rewards[restart] = 0.0
-            ended[restart] = False
-        infos: dict[str, Any] = {}
-        any_ended = np.count_nonzero(ended) > 0
-        if any_ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
-            infos = self._final(ended)
-            self._dynamics.begin(ended.nonzero()[0])
-            any_ended = False
-        self._ended = ended
-        self._any_ended = any_ended
-        infos |= self._infos(self._everywhere)
-        truncated = np.zeros(self.num_envs, dtype=np.bool_)
-        return self._dynamics.observe(), rewards, ended.copy(), truncated, infos
-
-    def _moves(self, actions: Any) -> Ints:
-        moves = np.asarray(actions)
-        if moves.shape != (self.num_envs,) or moves.dtype.kind not in "iu":
-            raise InvalidAction(
-                f"The actions must be whole numbers of shape ({self.num_envs},), "
-                f"but are {moves.dtype} of shape {moves.shape}."
-            )
-        moves = moves.astype(np.int64, copy=False)
-        # Any bit above the lowest two is set in negative numbers and in numbers from 4 on.
-        if np.count_nonzero(moves & ~3):
-            wrong = moves[(moves & ~3) != 0][0]
-            raise InvalidAction(f"Each action must be a whole number from 0 to 3 (see Action), but one is {wrong}.")
-        return moves
-
-    def _reset_mask(self, options: dict[str, Any] | None) -> Bools:
-        if options is None or "reset_mask" not in options:
-            return self._everywhere.copy()
-        mask = np.asarray(options["reset_mask"])
-        if mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
-            raise ValueError(
-                f"options['reset_mask'] must be booleans of shape ({self.num_envs},), "
-                f"but is {mask.dtype} of shape {mask.shape}."
-            )
-        if not mask.any():
-            raise ValueError("options['reset_mask'] must name at least one maze to reset, but is False everywhere.")
-        return mask
-
-    def _seed(self, seed: int | Sequence[int | None] | None, mask: Bools) -> None:
-        if seed is None or isinstance(seed, (int, np.integer)):
-            super().reset(seed=seed)
-            if seed is not None:
-                self._dynamics.seed(keys_from_range(int(seed), self.num_envs), mask)
-                self._seeded |= mask
-        else:
-            if len(seed) != self.num_envs:
-                raise ValueError(
-                    f"A list of seeds must have one seed for each of the {self.num_envs} mazes, "
-                    f"but has {len(seed)}."
-                )
-            given = np.array([one is not None for one in seed]) & mask
-            numbers = [one for one in seed if one is not None]
-            if any(isinstance(one, bool) or int(one) != one or one < 0 for one in numbers):
-                raise ValueError(f"Seeds must be whole numbers, at least 0, or None, but are {list(seed)}.")
-            if numbers:
-                super().reset(seed=int(numbers[0]))
-            self._dynamics.seed(keys_from_seeds([0 if one is None else int(one) for one in seed]), given)
-            self._seeded |= given
-        unseeded = mask & ~self._seeded
-        if unseeded.any():
-            keys: Keys = self.np_random.integers(2**64, size=self.num_envs, dtype=np.uint64)
-            self._dynamics.seed(keys, unseeded)
-            self._seeded |= unseeded
-
-    def _infos(self, mask: Bools) -> dict[str, Any]:
-        infos: dict[str, Any] = self._dynamics.info()
-        infos["_goal"], infos["_position"], infos["_hits"] = mask.copy(), mask.copy(), mask.copy()
-        return infos
-
-    def _final(self, ended: Bools) -> dict[str, Any]:
-        """Return what Gymnasium keeps of lifetimes that end and begin anew in one step."""
-        last = self._dynamics.observe()[ended]
-        final_obs = np.full(self.num_envs, None, dtype=object)
-        # fromiter makes an array of arrays; assigning the list would make numpy spread its numbers.
-        final_obs[ended] = np.fromiter(last, dtype=object, count=len(last))
-        return {
-            "final_obs": final_obs,
-            "_final_obs": ended.copy(),
-            "final_info": self._infos(ended),
-            "_final_info": ended.copy(),
-        }
-
-
-class GridMaze(_MazeEnv):
-    """The grid maze."""
+    ## Source
+    Miconi, Stanley, Clune, "Differentiable plasticity: training plastic neural networks with
+    backpropagation", ICML 2018 (arXiv 1804.02464), section 4.5. With `size=13, lifetime=200,
+    wall_penalty=0.0` it is the maze of Miconi et al., "Backpropamine", ICLR 2019.
+    """
 
     def __init__(
         self,
@@ -283,8 +89,24 @@ class GridMaze(_MazeEnv):
         super().__init__(config, PillarLayout(config.size), render_mode)
 
 
-class GridMazeVector(_MazeVectorEnv):
-    """The grid maze, batched."""
+class GridMazeVector(MazeVectorEnv):
+    """Many :class:`GridMaze` side by side, stepped in one go by the same code.
+
+    Maze i of `reset(seed=s)` plays, step by step, what a `GridMaze` does after `reset(seed=s + i)`.
+
+    ## Arguments
+    Those of :class:`GridMaze`, and
+    - `num_envs`: how many mazes.
+    - `autoreset_mode`: what happens at a lifetime's end, see Gymnasium's `AutoresetMode`. "SameStep" (the
+      default) begins the next lifetime within the last step, whose observation and info are then in
+      `info["final_obs"]` and `info["final_info"]`; "NextStep" spends the next step on it; "Disabled" leaves
+      it to `reset(options={"reset_mask": mask})`.
+    - `render_mode`: "rgb_array", "ansi" or None; `render()` returns a tuple with one picture per maze.
+
+    ## Info
+    `goal` and `position` (shape (num_envs, 2)) and `hits` (shape (num_envs,)), each with a mask of the mazes
+    that it holds for (`_goal`, `_position`, `_hits`), as Gymnasium's vector environments have it.
+    """
 
     def __init__(
         self,
@@ -303,8 +125,45 @@ class GridMazeVector(_MazeVectorEnv):
         super().__init__(config, PillarLayout(config.size), num_envs, render_mode, autoreset_mode)
 
 
-class RandomMaze(_MazeEnv):
-    """The random maze."""
+class RandomMaze(MazeEnv):
+    """A maze whose walls, too, are drawn anew in every lifetime.
+
+    ## Description
+    As :class:`GridMaze`, but with walls that make corridors: rooms at the cells of odd row and column, joined
+    by a random tree of doors (the minimum spanning tree of random weights, as the randomised Kruskal
+    algorithm gives it), so that exactly one path joins any two; then a share `openness` of the walls that
+    are left between rooms, chosen at random, is removed. All free cells can be reached. How many cells are
+    free depends on `size` and `openness` alone.
+
+    ## Action Space
+    As for :class:`GridMaze`.
+
+    ## Observation Space
+    As for :class:`GridMaze`.
+
+    ## Rewards
+    As for :class:`GridMaze`.
+
+    ## Starting State
+    The agent is at the centre where that is a room (size 7, 11, 15, ...), and else in the room up and left of
+    it. Walls and goal are drawn anew; the goal as for :class:`GridMaze`.
+
+    ## Episode End
+    As for :class:`GridMaze`: `terminated` after `lifetime` steps.
+
+    ## Arguments
+    Those of :class:`GridMaze`, and
+    - `openness`: the share of the walls left by the perfect maze that is removed, from 0 (a perfect maze) to
+      1 (pillars alone).
+
+    `teleport="center"` puts the agent back where it started.
+
+    ## Info
+    As for :class:`GridMaze`.
+
+    ## Source
+    The task is that of :class:`GridMaze`; the layout is this package's own.
+    """
 
     def __init__(
         self,
@@ -322,8 +181,12 @@ class RandomMaze(_MazeEnv):
         super().__init__(config, RandomLayout(config.size, openness), render_mode)
 
 
-class RandomMazeVector(_MazeVectorEnv):
-    """The random maze, batched."""
+class RandomMazeVector(MazeVectorEnv):
+    """Many :class:`RandomMaze` side by side, stepped in one go by the same code.
+
+    Arguments, seeds and infos are as for :class:`GridMazeVector`, with `openness` as for
+    :class:`RandomMaze`.
+    """
 
     def __init__(
         self,

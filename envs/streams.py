@@ -45,11 +45,11 @@ def below(bits: Keys, bound: int | npt.NDArray[np.int64]) -> npt.NDArray[np.int6
 
 def keys_from_seeds(seeds: Sequence[int]) -> Keys:
     """Return the key of the stream that each seed names; seeds count modulo 2**64."""
-    words = np.array([seed % _WORD for seed in seeds], dtype=np.uint64)
+    words: Keys = np.array([seed % _WORD for seed in seeds], dtype=np.uint64)
     return draw(words, 0)
 
 
 def keys_from_range(first: int, count: int) -> Keys:
     """Return the keys of the seeds ``first, first + 1, ...``, as Gymnasium numbers sub-environments."""
-    words = np.full(count, first % _WORD, dtype=np.uint64) + np.arange(count, dtype=np.uint64)
+    words: Keys = np.arange(count, dtype=np.uint64) + np.uint64(first % _WORD)
     return draw(words, 0)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from plastic_rl.modules.layout import layout_of
+from plastic_rl.modules.stepping import ModuleStepper, Stepper
 
 
 class RNNState(NamedTuple):
@@ -36,6 +37,10 @@ class _Core(nn.Module):
         """Return the state at the start of a lifetime: zeros, ``(B, N)``."""
         zeros = next(self.parameters()).new_zeros
         return self.state_type(*(zeros(batch_size, self.hidden_size) for _ in self.state_type._fields))
+
+    def stepper(self, state: Any, steps: int) -> Stepper:
+        """Return what takes the network through so many steps from this state, one at a time, without gradients."""
+        return ModuleStepper(self.forward, state)
 
     def _layer(self, input: Tensor, state: Any) -> tuple[Tensor, Any]:
         raise NotImplementedError

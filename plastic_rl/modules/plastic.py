@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from plastic_rl.modules.layout import layout_of
-from plastic_rl.ops import Engine, PlasticState, plastic_rnn
+from plastic_rl.modules.stepping import ModuleStepper, Stepper
+from plastic_rl.ops import Engine, PlasticState, plastic_rnn, why_not_fused
 from plastic_rl.rules import RULE_NAMES, Rule, get_rule
 
 Alpha = Literal["connection", "neuron", "shared"]
@@ -65,6 +66,12 @@ class _Plastic(nn.Module):
         n = self.hidden_size
         return PlasticState(self.w.new_zeros(batch_size, n), self.w.new_zeros(batch_size, n, n))
 
+    def stepper(self, state: PlasticState, steps: int) -> Stepper:
+        """Return what takes the network through so many steps from this state, one at a time, without gradients."""
+        if self.engine == "reference" or why_not_fused(self.w, self.rule):
+            return ModuleStepper(self._run, state)
+        return _FusedStepper(self, state, steps)
+
     def extra_repr(self) -> str:
         """Describe the layer in its ``repr``."""
         rule = self.rule if isinstance(self.rule, str) else getattr(self.rule, "__name__", repr(self.rule))
@@ -95,6 +102,26 @@ class _Plastic(nn.Module):
             bound=self.bound,
             engine=self.engine,
         )
+
+
+class _FusedStepper(Stepper):
+    """The fused engine's steps behind a layer's input weights."""
+
+    def __init__(self, layer: _Plastic, state: PlasticState, steps: int) -> None:
+        from plastic_rl.ops.fused_cpu import Stepper as Fused  # loads Numba
+
+        assert isinstance(layer.rule, str)
+        self._encode = layer.encode
+        self._fused = Fused(
+            steps, layer.w, layer.alpha, layer.eta, *state, layer.rule, layer.nonlinearity, layer.bound
+        )
+
+    def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
+        return self._fused.step(self._encode(input), episode_start)
+
+    @property
+    def state(self) -> PlasticState:
+        return PlasticState(*self._fused.state())
 
 
 class PlasticRNN(_Plastic):

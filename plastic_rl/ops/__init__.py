@@ -89,7 +89,7 @@ def plastic_rnn(
     if engine not in ENGINES:
         raise ValueError(f"unknown engine {engine!r}: expected one of {', '.join(ENGINES)}")
 
-    obstacle = "" if engine == "reference" else _why_not_fused(u, rule)
+    obstacle = "" if engine == "reference" else why_not_fused(u, rule)
     if engine == "fused" and obstacle:
         raise ValueError(f"engine 'fused' {obstacle}; use engine='auto' or 'reference'")
     if engine == "reference" or obstacle:
@@ -106,8 +106,8 @@ def plastic_rnn(
     return outputs, PlasticState(hidden, trace)
 
 
-def _why_not_fused(u: Tensor, rule: str | Rule) -> str:
-    """What keeps the fused engine from this job, or nothing."""
+def why_not_fused(u: Tensor, rule: str | Rule) -> str:
+    """Say what keeps the fused engine from an input like this and a rule, or nothing."""
     if rule not in RULE_NAMES:
         return f"knows the rules {', '.join(RULE_NAMES)} and not a function of your own"
     if u.device.type != "cpu":

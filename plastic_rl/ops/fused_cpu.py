@@ -324,3 +324,57 @@ def sequence(
     h = problem.plan.pad(trace.detach().numpy())
     _forward(problem, _array(u), h)
     return problem.outputs, problem.outputs[-1].clone(), torch.from_numpy(h[..., : problem.plan.n])
+
+
+class Stepper:
+    """A sequence computed one step at a time, without gradients: an agent must act before it sees the next input.
+
+    The trace is updated in place and read once per step, as within ``sequence``, whose results these are.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        w: Tensor,
+        alpha: Tensor,
+        eta: Tensor,
+        hidden: Tensor,
+        trace: Tensor,
+        rule: str,
+        nonlinearity: str,
+        bound: float,
+    ) -> None:
+        batch, n = hidden.shape
+        u = torch.empty(steps, batch, n, dtype=w.dtype)
+        start = torch.zeros(steps, batch, dtype=torch.bool)
+        relu = nonlinearity == "relu"
+        self._problem = _problem(u, w, alpha, eta, hidden, None, start, rule, relu, bound, False)
+        self._u = u.numpy()
+        self._h = self._problem.plan.pad(trace.detach().numpy())
+        self._threads = 1 if batch * n * n < 4 * SMALL else torch.get_num_threads()
+        self.steps_done = 0
+
+    def step(self, u: Tensor, episode_start: Tensor) -> Tensor:
+        """Take net input ``(B, N)`` and booleans ``(B,)`` one step on; return the outputs ``(B, N)``."""
+        p, t = self._problem, self.steps_done
+        if t == p.plan.steps:
+            raise IndexError(f"this stepper was made for {t} steps, and they are done")
+        self._u[t] = u.detach().numpy()
+        p.episode_start[t] = episode_start.numpy()
+
+        def share(b0: int, b1: int) -> None:
+            p.kernels.forward(
+                self._u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.episode_start, p.x, self._h, p.snapshots,
+                p.plan.every, t, t + 1, b0, b1, 0, p.plan.width,
+            )  # fmt: skip
+
+        _share_out(share, p.plan.batch, self._threads)
+        self.steps_done += 1
+        return torch.from_numpy(p.x[t + 1, :, : p.plan.n])
+
+    def state(self) -> tuple[Tensor, Tensor]:
+        """Hidden state and trace after the last of the steps that this stepper was made for."""
+        p = self._problem
+        if self.steps_done < p.plan.steps:
+            raise RuntimeError(f"{self.steps_done} of {p.plan.steps} steps are done: the trace is one update behind")
+        return torch.from_numpy(p.x[-1, :, : p.plan.n].copy()), torch.from_numpy(self._h[..., : p.plan.n])

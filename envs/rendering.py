@@ -1,0 +1,352 @@
+"""Pictures of a maze: a pure function from a state to an array, a text version, and a window.
+
+pygame is imported on the first picture, never on import.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from plastic_rl.envs.layouts import Walls
+
+__all__ = ["MazeState", "MazeWindow", "draw_maze", "maze_text"]
+
+Cell = tuple[int, int]
+Color = tuple[int, int, int]
+Frame = npt.NDArray[np.uint8]
+
+_PAPER: Color = (246, 247, 249)
+_FLOOR: Color = (255, 255, 255)
+_GRID: Color = (236, 239, 243)
+_WALL: Color = (52, 64, 84)
+_AGENT: Color = (37, 99, 235)
+_GOAL: Color = (217, 72, 43)
+_VIEW: Color = (245, 180, 40)
+_VIEW_FLOOR: Color = (254, 243, 214)
+_INK: Color = (30, 41, 59)
+_FAINT: Color = (107, 119, 140)
+
+# Shapes are drawn this many times too large and scaled down, which smooths their edges.
+_OVERSAMPLING = 3
+# Lines and corners stop growing with the cells here (pixels), or small mazes would look clumsy.
+_LARGE_CELL = 48
+# Width of the maze in pixels that draw_maze aims at when no cell size is asked for.
+_TARGET_WIDTH = 484
+
+
+@dataclass(frozen=True, eq=False)
+class MazeState:
+    """All that a picture of a maze shows.
+
+    Attributes:
+        walls: True for a wall, shape (size, size).
+        agent: row and column of the agent.
+        goal: row and column of the goal.
+        view: cells a side of the square that the agent sees.
+        trail: the recent path, oldest cell first, in runs between which the agent was teleported.
+        step: steps taken in this lifetime.
+        lifetime: steps in a lifetime.
+        total_reward: sum of this lifetime's rewards.
+        hits: how often the goal was reached in this lifetime.
+    """
+
+    walls: Walls
+    agent: Cell
+    goal: Cell
+    view: int
+    trail: tuple[tuple[Cell, ...], ...]
+    step: int
+    lifetime: int
+    total_reward: float
+    hits: int
+
+
+def maze_text(state: MazeState) -> str:
+    """Return the maze as text, two characters a cell: ``@`` the agent, ``?`` the goal it cannot see."""
+    cells = np.where(state.walls, "██", "  ")
+    for run in state.trail:
+        for cell in run:
+            cells[cell] = "· "
+    cells[state.goal] = "? "
+    cells[state.agent] = "@ "
+    lines = ["".join(row).rstrip() for row in cells]
+    lines.append(
+        f"step {state.step}/{state.lifetime}   return {_tenths(state.total_reward)}   hits {state.hits}"
+        "   (@ agent, ? goal, which the agent cannot see)"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def draw_maze(state: MazeState, cell_size: int | None = None) -> Frame:
+    """Draw the maze with a strip of figures and a legend under it.
+
+    Args:
+        state: what to show.
+        cell_size: pixels a side of one cell; by default the maze comes to about 480 pixels.
+
+    Returns:
+        RGB picture, uint8 of shape (height, width, 3).
+
+    Raises:
+        gymnasium.error.DependencyNotInstalled: pygame is missing.
+    """
+    pygame = _pygame()
+    size = len(state.walls)
+    if cell_size is None:
+        cell_size = max(4, round(_TARGET_WIDTH / size))
+    side = size * cell_size
+    margin = max(4, round(0.045 * side))
+    strip = round(0.165 * side)
+    width, height = side + 2 * margin, side + 3 * margin + strip
+    # Video encoders want even sizes.
+    canvas = pygame.Surface((width + width % 2, height + height % 2))
+    canvas.fill(_PAPER)
+    canvas.blit(_draw_grid(pygame, state, cell_size), (margin, margin))
+    _draw_strip(pygame, canvas, state, pygame.Rect(margin, side + 2 * margin, side, strip))
+    return np.ascontiguousarray(pygame.surfarray.array3d(canvas).swapaxes(0, 1))
+
+
+class MazeWindow:
+    """A window that shows frames until it is closed, by :meth:`close` or by the user.
+
+    Attributes:
+        closed_by_user: the user has closed the window; it then stays closed.
+    """
+
+    def __init__(self, title: str, fps: int) -> None:
+        self.closed_by_user = False
+        self._title = title
+        self._fps = fps
+        self._screen: Any = None
+        self._clock: Any = None
+
+    def show(self, frame: Frame) -> None:
+        """Show a frame and wait as long as the frame rate asks; do nothing once the user closed it.
+
+        Of the events only the request to close is taken from pygame's queue: keys are left to the caller.
+
+        Raises:
+            gymnasium.error.Error: there is no display.
+        """
+        if self.closed_by_user:
+            return
+        pygame = _pygame()
+        height, width, _ = frame.shape
+        # Another environment's close() may have shut pygame's one display down meanwhile.
+        lost = self._screen is None or not pygame.display.get_init()
+        if lost or self._screen.get_size() != (width, height):
+            self._open(pygame, width, height)
+        if pygame.event.get(pygame.QUIT):
+            self.close()
+            self.closed_by_user = True
+            return
+        self._screen.blit(pygame.image.frombuffer(frame.tobytes(), (width, height), "RGB"), (0, 0))
+        pygame.display.flip()
+        self._clock.tick(self._fps)
+
+    def _open(self, pygame: ModuleType, width: int, height: int) -> None:
+        advice = 'On a machine without a display use render_mode="rgb_array" or "ansi".'
+        try:
+            pygame.display.init()
+            self._screen = pygame.display.set_mode((width, height))
+        except pygame.error as error:
+            raise gym.error.Error(f"No window can be opened: {error}. {advice}") from error
+        # Without a display SDL falls back to drawing into nowhere, which is right only for who asks for it.
+        if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
+            self.close()
+            raise gym.error.Error(f"No window can be opened: there is no display. {advice}")
+        pygame.display.set_caption(self._title)
+        self._clock = pygame.time.Clock()
+
+    def close(self) -> None:
+        """Close the window, if it is open."""
+        if self._screen is not None:
+            _pygame().display.quit()
+            self._screen = None
+
+
+def _tenths(number: float) -> str:
+    """Return the number with one decimal, and never as -0.0."""
+    return f"{round(number, 1) + 0.0:.1f}"
+
+
+def _pygame() -> ModuleType:
+    """Import pygame, without the greeting that it prints."""
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    try:
+        import pygame
+    except ImportError as error:
+        raise gym.error.DependencyNotInstalled(
+            'Pictures of the maze need pygame: run `pip install "pygame-ce>=2.5"`.'
+        ) from error
+    pygame.font.init()
+    return pygame
+
+
+def _draw_grid(pygame: ModuleType, state: MazeState, cell_size: int) -> Any:
+    """Return a surface with the cells and what stands on them."""
+    size = len(state.walls)
+    cell = cell_size * _OVERSAMPLING
+    extent = (size * cell, size * cell)
+    surface = pygame.Surface(extent)
+    surface.fill(_PAPER)
+    inset = cell // 2
+    pygame.draw.rect(surface, _FLOOR, (inset, inset, extent[0] - cell, extent[1] - cell))
+    line = max(1, cell // 30)
+    for k in range(1, size):
+        pygame.draw.line(surface, _GRID, (k * cell, 0), (k * cell, extent[1]), line)
+        pygame.draw.line(surface, _GRID, (0, k * cell), (extent[0], k * cell), line)
+    field = _field_of_view(pygame, state, cell).clip(surface.get_rect())
+    stroke = min(cell, _OVERSAMPLING * _LARGE_CELL)
+    corner = round(0.16 * stroke)
+    pygame.draw.rect(surface, _VIEW_FLOOR, field, border_radius=corner)
+    _draw_walls(pygame, surface, state.walls, cell)
+    pygame.draw.rect(surface, _VIEW, field, max(1, stroke // 16), border_radius=corner)
+    overlay = pygame.Surface(extent, pygame.SRCALPHA)
+    _draw_trail(pygame, overlay, state, cell)
+    surface.blit(overlay, (0, 0))
+    _draw_goal(pygame, surface, _centre(state.goal, cell), cell)
+    _draw_agent(pygame, surface, _centre(state.agent, cell), cell)
+    return pygame.transform.smoothscale(surface, (size * cell_size, size * cell_size))
+
+
+def _draw_walls(pygame: ModuleType, surface: Any, walls: Walls, cell: int) -> None:
+    """Draw the walls as solid blocks whose free corners are rounded."""
+    solid = np.pad(walls, 1)
+    radius = round(0.22 * min(cell, _OVERSAMPLING * _LARGE_CELL))
+    for row, column in np.argwhere(walls):
+        above, below = solid[row, column + 1], solid[row + 2, column + 1]
+        left, right = solid[row + 1, column], solid[row + 1, column + 2]
+        pygame.draw.rect(
+            surface,
+            _WALL,
+            (column * cell, row * cell, cell, cell),
+            border_top_left_radius=0 if above or left else radius,
+            border_top_right_radius=0 if above or right else radius,
+            border_bottom_left_radius=0 if below or left else radius,
+            border_bottom_right_radius=0 if below or right else radius,
+        )
+
+
+def _field_of_view(pygame: ModuleType, state: MazeState, cell: int) -> Any:
+    """Return the square of cells that the agent sees."""
+    top, left = (place - state.view // 2 for place in state.agent)
+    return pygame.Rect(left * cell, top * cell, state.view * cell, state.view * cell)
+
+
+def _draw_trail(pygame: ModuleType, overlay: Any, state: MazeState, cell: int) -> None:
+    """Draw the recent path, fading with age, with a gap wherever the agent was teleported."""
+    length = sum(len(run) for run in state.trail)
+    width = max(1, round(0.13 * cell))
+    age = length
+    for run in state.trail:
+        before: Cell | None = None
+        for place in run:
+            age -= 1
+            # Drawing on a transparent surface replaces what is there: crossings do not add up.
+            color = (*_AGENT, round(190 * (1.0 - age / length) ** 1.5) + 10)
+            here = _centre(place, cell)
+            if before is not None:
+                pygame.draw.line(overlay, color, before, here, width)
+            pygame.draw.circle(overlay, color, here, width / 2)
+            before = here
+
+
+def _draw_goal(pygame: ModuleType, surface: Any, centre: Cell, cell: int) -> None:
+    """Draw the goal as a ghost: a dashed ring with a faint inside."""
+    radius = round(0.34 * cell)
+    inside = pygame.Surface((2 * radius, 2 * radius), pygame.SRCALPHA)
+    pygame.draw.circle(inside, (*_GOAL, 45), (radius, radius), radius)
+    surface.blit(inside, (centre[0] - radius, centre[1] - radius))
+    for dash in _dashes(centre, radius, max(1.5, 0.075 * cell)):
+        pygame.draw.polygon(surface, _GOAL, dash)
+
+
+def _dashes(centre: Cell, radius: float, width: float, count: int = 9) -> Iterator[list[tuple[float, float]]]:
+    """Yield the dashes of a ring as polygons."""
+    share = 0.58
+    for dash in range(count):
+        angles = (dash + np.linspace(0.0, share, 12)) * 2 * np.pi / count
+        rim = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        outline = np.concatenate([rim * (radius + width / 2), rim[::-1] * (radius - width / 2)])
+        yield [(float(x), float(y)) for x, y in outline + centre]
+
+
+def _draw_agent(pygame: ModuleType, surface: Any, centre: Cell, cell: int) -> None:
+    pygame.draw.circle(surface, _FLOOR, centre, round(0.36 * cell))
+    pygame.draw.circle(surface, _AGENT, centre, round(0.29 * cell))
+
+
+def _centre(place: Cell, cell: int) -> Cell:
+    """Return x and y of a cell's centre."""
+    return place[1] * cell + cell // 2, place[0] * cell + cell // 2
+
+
+def _draw_strip(pygame: ModuleType, canvas: Any, state: MazeState, area: Any) -> None:
+    """Draw how far the lifetime is, the figures and the legend."""
+    unit = area.width / _TARGET_WIDTH
+    bar = pygame.Rect(area.left, area.top, area.width, max(2, round(5 * unit)))
+    pygame.draw.rect(canvas, _GRID, bar, border_radius=bar.height)
+    done = bar.copy()
+    done.width = round(bar.width * min(1.0, state.step / state.lifetime))
+    if done.width:
+        pygame.draw.rect(canvas, _AGENT, done, border_radius=bar.height)
+
+    figures = (
+        ("STEP", f"{state.step} / {state.lifetime}"),
+        ("RETURN", _tenths(state.total_reward)),
+        ("HITS", f"{state.hits}"),
+    )
+    for place, (name, value) in zip((0.0, 0.27, 0.48), figures, strict=True):
+        left = area.left + round(place * area.width)
+        canvas.blit(_text(pygame, name, 12 * unit, _FAINT), (left, area.top + round(20 * unit)))
+        canvas.blit(_text(pygame, value, 23 * unit, _INK), (left, area.top + round(37 * unit)))
+    _draw_legend(pygame, canvas, area.move(round(0.66 * area.width), round(19 * unit)), unit)
+
+
+def _text(pygame: ModuleType, words: str, height: float, color: Color) -> Any:
+    """Return a surface with a line of text; drawn large and scaled down, small letters keep their spacing."""
+    font = pygame.font.Font(None, max(1, round(height * _OVERSAMPLING)))
+    large = font.render(words, True, color, _PAPER)
+    width, tall = (max(1, round(extent / _OVERSAMPLING)) for extent in large.get_size())
+    return pygame.transform.smoothscale(large.convert(24), (width, tall))
+
+
+def _draw_legend(pygame: ModuleType, canvas: Any, area: Any, unit: float) -> None:
+    """Draw what the signs mean."""
+    sign = round(14 * unit)
+    for line, (name, draw) in enumerate(_SIGNS):
+        big = max(1, sign * _OVERSAMPLING)
+        tile = pygame.Surface((big, big))
+        tile.fill(_PAPER)
+        draw(pygame, tile, big)
+        top = area.top + round(20 * unit * line)
+        canvas.blit(pygame.transform.smoothscale(tile, (max(1, sign), max(1, sign))), (area.left, top))
+        words = _text(pygame, name, 13 * unit, _FAINT)
+        canvas.blit(words, (area.left + round(1.6 * sign), top + (sign - words.get_height()) // 2))
+
+
+def _sign_agent(pygame: ModuleType, tile: Any, size: int) -> None:
+    pygame.draw.circle(tile, _AGENT, (size // 2, size // 2), round(0.42 * size))
+
+
+def _sign_goal(pygame: ModuleType, tile: Any, size: int) -> None:
+    _draw_goal(pygame, tile, (size // 2, size // 2), round(1.25 * size))
+
+
+def _sign_view(pygame: ModuleType, tile: Any, size: int) -> None:
+    corner = size // 6
+    pygame.draw.rect(tile, _VIEW_FLOOR, (0, 0, size, size), border_radius=corner)
+    pygame.draw.rect(tile, _VIEW, (0, 0, size, size), size // 10 + 1, border_radius=corner)
+
+
+_SIGNS = (
+    ("agent", _sign_agent),
+    ("goal, invisible to it", _sign_goal),
+    ("field of view", _sign_view),
+)

@@ -1,0 +1,139 @@
+"""What every environment that this package registers must do."""
+
+import copy
+import pickle
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.vector import AutoresetMode
+
+import plastic_rl  # noqa: F401 - registers the environments
+
+IDS = sorted(name for name in gym.registry if name.startswith("PlasticRL/"))
+every_env = pytest.mark.parametrize("env_id", IDS)
+
+
+def rollout(env, steps, seed=None, actions_seed=0):
+    """Return all that the env gives over some lifetimes; the first seeded, the later ones not."""
+    rng = np.random.default_rng(actions_seed)
+    record = [env.reset(seed=seed)]
+    for _ in range(steps):
+        record.append(env.step(int(rng.integers(4))))
+        if record[-1][2]:
+            record.append(env.reset())
+    return record
+
+
+def test_both_mazes_are_registered():
+    assert {"PlasticRL/GridMaze-v0", "PlasticRL/RandomMaze-v0"} <= set(IDS)
+
+
+@every_env
+def test_gymnasium_checker_finds_nothing(env_id, no_display):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gym.make(f"plastic_rl:{env_id}")
+        check_env(env.unwrapped)
+        env.close()
+
+
+@every_env
+@pytest.mark.parametrize("mode", ["rgb_array", "ansi"])
+def test_stable_baselines_checker_finds_nothing(env_id, mode):
+    checker = pytest.importorskip("stable_baselines3.common.env_checker")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gym.make(env_id, render_mode=mode)
+        checker.check_env(env, skip_render_check=False)
+
+
+@every_env
+def test_twins_with_one_seed_live_the_same_lifetimes(env_id):
+    one = rollout(gym.make(env_id, lifetime=20), 90, seed=4)
+    other = rollout(gym.make(env_id, lifetime=20), 90, seed=4)
+    stranger = rollout(gym.make(env_id, lifetime=20), 90, seed=5)
+    assert data_equivalence(one, other, exact=True)
+    assert not data_equivalence(one, stranger, exact=True)
+
+
+@every_env
+def test_unseeded_envs_differ_and_follow_np_random(env_id):
+    def goals(generator_seed):
+        env = gym.make(env_id, lifetime=1).unwrapped
+        if generator_seed is not None:
+            env.np_random = np.random.default_rng(generator_seed)
+        return [tuple(env.reset()[1]["goal"]) for _ in range(12)]
+
+    assert goals(None) != goals(None)
+    assert goals(3) == goals(3) != goals(4)
+
+
+@every_env
+@pytest.mark.parametrize("copier", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copy_goes_on_as_the_original(env_id, copier, no_display):
+    env = gym.make(env_id, lifetime=15, render_mode="human")
+    env.unwrapped.metadata = {**env.unwrapped.metadata, "render_fps": 1000}
+    rollout(env, 20, seed=1)
+    twin = copier(env)
+    for action in [0, 1, 2, 3, 1, 1]:
+        assert data_equivalence(env.step(action), twin.step(action), exact=True)
+    assert data_equivalence(env.reset(), twin.reset(), exact=True)
+    assert env.unwrapped._window is not twin.unwrapped._window
+    env.close()
+    twin.close()
+
+
+@every_env
+def test_a_spec_makes_the_env_again(env_id):
+    env = gym.make(env_id, size=7, lifetime=9)
+    again = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))
+    assert again.unwrapped.config == env.unwrapped.config
+
+
+@every_env
+@pytest.mark.parametrize("mode", [None, "vector_entry_point", "sync"])
+def test_make_vec(env_id, mode):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        envs = gym.make_vec(f"plastic_rl:{env_id}", num_envs=3, vectorization_mode=mode, size=7)
+        observations, _ = envs.reset(seed=0)
+    assert observations in envs.observation_space
+    assert envs.num_envs == 3
+    native = mode != "sync"
+    assert (type(envs).__name__ == env_id.removeprefix("PlasticRL/").removesuffix("-v0") + "Vector") == native
+    if native:
+        assert envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    assert envs.single_observation_space == gym.make(env_id, size=7).observation_space
+
+
+@every_env
+def test_vector_copies_go_on_as_the_original(env_id):
+    envs = gym.make_vec(env_id, num_envs=4, lifetime=3)
+    envs.reset(seed=0)
+    envs.step(np.array([0, 1, 2, 3]))
+    for twin in (copy.deepcopy(envs), pickle.loads(pickle.dumps(envs))):
+        original = copy.deepcopy(envs)
+        for _ in range(5):
+            actions = np.array([1, 2, 3, 0])
+            assert data_equivalence(original.step(actions), twin.step(actions), exact=True)
+
+
+@every_env
+def test_docstring_has_the_usual_headings(env_id):
+    doc = gym.make(env_id).unwrapped.__doc__
+    headings = (
+        "Description",
+        "Action Space",
+        "Observation Space",
+        "Rewards",
+        "Starting State",
+        "Episode End",
+        "Arguments",
+        "Info",
+        "Source",
+    )
+    places = [doc.index(f"## {heading}\n") for heading in headings]
+    assert places == sorted(places)
