@@ -179,7 +179,18 @@ class PlasticRNN(_Plastic):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
-            input_size, hidden_size, rule, alpha, nonlinearity, eta, learn_eta, bias, bound, engine, device, dtype
+            input_size,
+            hidden_size,
+            rule,
+            alpha,
+            nonlinearity,
+            eta,
+            learn_eta,
+            bias,
+            bound,
+            engine,
+            device,
+            dtype,
         )
         self.batch_first = batch_first
 

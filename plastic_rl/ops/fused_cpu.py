@@ -74,6 +74,23 @@ def _share_out(task: Callable[[int, int], None], items: int, threads: int) -> No
             future.result()
 
 
+def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array that begins, and with padded rows goes on, at the start of a cache line; numpy's need not.
+
+    A vector that straddles two lines takes two accesses, and its store cannot be forwarded to the next load.
+    """
+    count = math.prod(shape)
+    raw = np.empty(count * dtype.itemsize + BYTES, np.uint8)
+    start = -raw.ctypes.data % BYTES
+    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    array = _empty(shape, dtype)
+    array.fill(0)
+    return array
+
+
 class _Plan:
     """How a problem is cut into groups of episodes and chunks of columns: by its shape only.
 
@@ -84,6 +101,7 @@ class _Plan:
     def __init__(self, steps: int, batch: int, n: int) -> None:
         self.steps, self.batch, self.n = steps, batch, n
         self.width = -(-n // WIDTH) * WIDTH
+        self.rows = n + n % 2
         self.group = max(1, min(MAX_GROUP, batch // 8, GROUP_SIZE // (n * self.width)))
         self.groups = -(-batch // self.group)
         self.chunk = CHUNK if n >= 2 * CHUNK else self.width
@@ -97,12 +115,26 @@ class _Plan:
     def columns(self, c0: int, c1: int) -> tuple[int, int]:
         return c0 * self.chunk, min(self.width, c1 * self.chunk)
 
-    def pad(self, array: np.ndarray) -> np.ndarray:
-        """A copy whose last dimension is filled up with zeros to whole vectors."""
-        padded = np.empty((*array.shape[:-1], self.width), array.dtype)
+    def pad(self, tensor: Tensor) -> np.ndarray:
+        """A copy of vectors ``(B, N)``, with the last dimension filled up with zeros."""
+        array = tensor.detach().numpy()
+        padded = _empty((*array.shape[:-1], self.width), array.dtype)
         padded[..., : self.n] = array
         padded[..., self.n :] = 0
         return padded
+
+    def pad_matrix(self, tensor: Tensor) -> np.ndarray:
+        """A copy of matrices ``(..., N, N)``, with the last two dimensions filled up with zeros."""
+        array = tensor.detach().numpy()
+        padded = _empty((*array.shape[:-2], self.rows, self.width), array.dtype)
+        padded[..., : self.n, : self.n] = array
+        padded[..., : self.n, self.n :] = 0
+        padded[..., self.n :, :] = 0
+        return padded
+
+    def unpad_matrix(self, array: np.ndarray) -> Tensor:
+        """The matrices without what ``pad_matrix`` added."""
+        return torch.from_numpy(array[..., : self.n, : self.n])
 
     def run(
         self,
@@ -169,23 +201,23 @@ def _problem(
 ) -> _Problem:
     steps, batch, n = u.shape
     plan = _Plan(steps, batch, n)
-    weights = plan.pad(w.detach().numpy())
+    weights = plan.pad_matrix(w)
     real = weights.dtype.type
-    x = np.empty((steps + 1, batch, plan.width), weights.dtype)
-    x[0] = plan.pad(hidden.detach().numpy())
+    x = _empty((steps + 1, batch, plan.width), weights.dtype)
+    x[0] = plan.pad(hidden)
     snapshots = (steps - 1) // plan.every if differentiable else 0
     return _Problem(
         plan,
         kernels_cpu.build(rule),
         weights,
-        plan.pad(alpha.detach().expand(n, n).numpy()),
+        plan.pad_matrix(alpha.expand(n, n)),
         real(eta.item()),
         real(bound),
         relu,
         np.empty((0, 0, 0), weights.dtype) if clamp is None else _array(clamp),
         np.zeros((steps, batch), bool) if episode_start is None else _array(episode_start),
         x,
-        np.empty((snapshots, batch, n, plan.width), weights.dtype),
+        _empty((snapshots, batch, plan.rows, plan.width), weights.dtype),
     )
 
 
@@ -202,32 +234,32 @@ def _forward(p: _Problem, u: np.ndarray, h: np.ndarray) -> None:
 
 
 class _Gradients(NamedTuple):
-    u: np.ndarray
-    w: np.ndarray
-    alpha: np.ndarray
+    u: Tensor
+    w: Tensor
+    alpha: Tensor
     eta: float
-    hidden: np.ndarray
-    trace: np.ndarray
-    clamp: np.ndarray
+    hidden: Tensor
+    trace: Tensor
+    clamp: Tensor
 
 
 def _backward(p: _Problem, trace: np.ndarray, goutputs: np.ndarray, gtrace: np.ndarray | None) -> _Gradients:
     """All gradients, given those of the outputs and, unless None, of the last trace; traces padded."""
     plan, x = p.plan, p.x
-    n, m, real = plan.n, plan.width, {"dtype": x.dtype}
-    gz = np.empty((plan.steps, plan.batch, m), **real)
+    n, rows, m, real = plan.n, plan.rows, plan.width, x.dtype
+    gz = _empty((plan.steps, plan.batch, m), real)
     gclamp = np.empty_like(p.clamp)
-    g = np.zeros_like(trace) if gtrace is None else gtrace
-    galpha, gw = np.zeros((2, plan.groups, n, m), **real)
+    g = _zeros(trace.shape, real) if gtrace is None else gtrace
+    galpha, gw = _zeros((2, plan.groups, rows, m), real)
     geta = np.zeros((plan.batch, plan.chunks))
-    ghidden = np.empty((plan.chunks, plan.batch, m), **real)
-    post_sum, decay_sum = np.zeros((2, plan.batch, m), **real)
-    decayed = np.empty((plan.batch, plan.chunks, BYTES // x.itemsize), **real)
-    pre_sum = np.zeros((plan.chunks, plan.batch, m), **real)
-    into_pre = np.zeros((2, plan.chunks, plan.batch, m), **real)
+    ghidden = _empty((plan.chunks, plan.batch, m), real)
+    post_sum, decay_sum = _zeros((2, plan.batch, m), real)
+    decayed = _empty((plan.batch, plan.chunks, BYTES // x.itemsize), real)
+    pre_sum = _zeros((plan.chunks, plan.batch, m), real)
+    into_pre = _zeros((2, plan.chunks, plan.batch, m), real)
 
     def segment() -> np.ndarray:
-        return np.empty((plan.every + 1, plan.group, n, m), **real)
+        return _empty((plan.every + 1, plan.group, rows, m), real)
 
     def steps(segment: np.ndarray, group: int, t0: int, t1: int, c0: int, c1: int) -> None:
         p.kernels.backward(
@@ -239,13 +271,13 @@ def _backward(p: _Problem, trace: np.ndarray, goutputs: np.ndarray, gtrace: np.n
 
     plan.run(steps, range(plan.steps - 1, -1, -1), segment)
     return _Gradients(
-        gz[..., :n],
-        gw.sum(0)[:, :n],
-        galpha.sum(0)[:, :n],
+        torch.from_numpy(gz[..., :n]),
+        plan.unpad_matrix(gw.sum(0)),
+        plan.unpad_matrix(galpha.sum(0)),
         float(geta.sum()),
-        ghidden.sum(0)[:, :n],
-        g[..., :n],
-        gclamp,
+        torch.from_numpy(ghidden.sum(0)[:, :n]),
+        plan.unpad_matrix(g),
+        torch.from_numpy(gclamp),
     )
 
 
@@ -267,33 +299,33 @@ class _Sequence(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, True)
-        last = problem.plan.pad(trace.detach().numpy())
+        last = problem.plan.pad_matrix(trace)
         _forward(problem, _array(u), last)
         ctx.problem = problem
         # The outputs share their memory with the problem's x: saved, so that autograd sees a change in place.
         ctx.save_for_backward(alpha, eta, trace, clamp, outputs := problem.outputs)
-        return outputs, torch.from_numpy(last[..., : problem.plan.n])
+        return outputs, problem.plan.unpad_matrix(last)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, goutputs: Tensor | None, gtrace: Tensor | None) -> tuple[Tensor | None, ...]:
         alpha, eta, trace, clamp, outputs = ctx.saved_tensors
         goutputs = torch.zeros_like(outputs) if goutputs is None else goutputs
-        pad = ctx.problem.plan.pad
+        pad = ctx.problem.plan.pad_matrix
         g = _backward(
             ctx.problem,
-            pad(trace.detach().numpy()),
+            pad(trace),
             _array(goutputs),
-            None if gtrace is None else pad(gtrace.numpy()),
+            None if gtrace is None else pad(gtrace),
         )
         return (
-            torch.from_numpy(g.u),
-            torch.from_numpy(g.w),
-            torch.from_numpy(g.alpha).sum_to_size(alpha.shape),
+            g.u,
+            g.w,
+            g.alpha.sum_to_size(alpha.shape),
             torch.full_like(eta, g.eta),
-            torch.from_numpy(g.hidden),
-            torch.from_numpy(g.trace),
-            None if clamp is None else torch.from_numpy(g.clamp),
+            g.hidden,
+            g.trace,
+            None if clamp is None else g.clamp,
             *[None] * 4,
         )
 
@@ -321,9 +353,9 @@ def sequence(
         )
         return outputs, outputs[-1], last
     problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, False)
-    h = problem.plan.pad(trace.detach().numpy())
+    h = problem.plan.pad_matrix(trace)
     _forward(problem, _array(u), h)
-    return problem.outputs, problem.outputs[-1].clone(), torch.from_numpy(h[..., : problem.plan.n])
+    return problem.outputs, problem.outputs[-1].clone(), problem.plan.unpad_matrix(h)
 
 
 class Stepper:
@@ -350,7 +382,7 @@ class Stepper:
         relu = nonlinearity == "relu"
         self._problem = _problem(u, w, alpha, eta, hidden, None, start, rule, relu, bound, False)
         self._u = u.numpy()
-        self._h = self._problem.plan.pad(trace.detach().numpy())
+        self._h = self._problem.plan.pad_matrix(trace)
         self._threads = 1 if batch * n * n < 4 * SMALL else torch.get_num_threads()
         self.steps_done = 0
 
@@ -376,5 +408,7 @@ class Stepper:
         """Hidden state and trace after the last of the steps that this stepper was made for."""
         p = self._problem
         if self.steps_done < p.plan.steps:
-            raise RuntimeError(f"{self.steps_done} of {p.plan.steps} steps are done: the trace is one update behind")
-        return torch.from_numpy(p.x[-1, :, : p.plan.n].copy()), torch.from_numpy(self._h[..., : p.plan.n])
+            raise RuntimeError(
+                f"{self.steps_done} of {p.plan.steps} steps are done: the trace is one update behind"
+            )
+        return torch.from_numpy(p.x[-1, :, : p.plan.n].copy()), p.plan.unpad_matrix(self._h)

@@ -4,8 +4,9 @@ The kernels release the GIL and start no threads: the caller gives each call a b
 block of columns (*chunks*) to work on, so that any thread may run any block, and the bits of the result do not
 depend on which one did.
 
-Every array whose last dimension runs over post neurons j has that dimension padded with zeros to a width ``m``
-that is a multiple of a vector, and vectors run along it; ``n`` is the number of neurons. ``x`` (T + 1, B, m) holds
+Where an array's last dimension runs over post neurons j, it is padded with zeros to a width ``m`` of whole vectors,
+and vectors run along it. Where the one before runs over pre neurons i, it is padded to ``rows``, an even number, and
+rows are taken in pairs, which share what is loaded per column. ``n`` is the number of neurons. ``x`` (T + 1, B, m) holds
 the initial hidden state at 0 and the output of step t at t + 1: ``x[t]`` is the activity *before* step t.
 """
 
@@ -93,7 +94,7 @@ def advance(rule, h, gain, x, eta, bound):
 @_inlined_whole
 def recompute(rule, eta, bound, episode_start, x, trace, snapshots, segment, t0, t1, b0, b1, j0, j1):
     """Put the trace of step t0 + k into ``segment[k + 1]``, and that of the step before into ``segment[0]``."""
-    n, m = trace.shape[1:]
+    rows, m = trace.shape[1:]
     lanes = lanes_of(x)
     batch, group, every = x.shape[1], segment.shape[1], segment.shape[0] - 1
     for b in range(b0, b1):
@@ -108,9 +109,9 @@ def recompute(rule, eta, bound, episode_start, x, trace, snapshots, segment, t0,
             if episode_start[t, b]:
                 segment[k + 1, b - b0, :, j0:j1] = 0
                 continue
-            for i in range(n):
-                old = ((k * group + b - b0) * n + i) * m
-                new, xi = old + group * n * m, (t * batch + b) * m
+            for i in range(rows):
+                old = ((k * group + b - b0) * rows + i) * m
+                new, xi = old + group * rows * m, (t * batch + b) * m
                 gain = splat(eta * pre(x, episode_start, t - 1, b, i))
                 for j in range(j0, j1, lanes):
                     store(
@@ -123,29 +124,38 @@ def recompute(rule, eta, bound, episode_start, x, trace, snapshots, segment, t0,
 @_inlined_whole
 def add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, t0, t1, b0, b1, j0, j1):
     """Add the gradients of w and alpha over steps t0 to t1, with the traces recomputed in registers."""
-    n, m = gw.shape
+    rows, m = gw.shape
     lanes = lanes_of(x)
     batch, group = x.shape[1], segment.shape[1]
     zero = splat(gw.dtype.type(0))
-    for i in range(n):
+    for i in range(0, rows, 2):
         for b in range(b0, b1):
-            first = ((group + b - b0) * n + i) * m
+            first = ((group + b - b0) * rows + i) * m
             for j in range(j0, j1, lanes):
-                v, sum_w, sum_a = load(segment, first + j), zero, zero
+                h0, h1 = load(segment, first + j), load(segment, first + m + j)
+                w0, w1, a0, a1 = zero, zero, zero, zero
                 for t in range(t0, t1):
-                    at = (t * batch + b) * m + j
                     if episode_start[t, b]:
-                        v = zero
+                        h0, h1 = zero, zero
                         continue
+                    at = (t * batch + b) * m + j
                     if t > t0:
-                        v = advance(
-                            rule, v, splat(eta * pre(x, episode_start, t - 1, b, i)), load(x, at), eta, bound
+                        xj = load(x, at)
+                        h0 = advance(
+                            rule, h0, splat(eta * pre(x, episode_start, t - 1, b, i)), xj, eta, bound
                         )
-                    pg = splat(x[t, b, i]) * load(gz, at)
-                    sum_w = sum_w + pg
-                    sum_a = sum_a + pg * v
-                store(gw, i * m + j, load(gw, i * m + j) + sum_w)
-                store(ga, i * m + j, load(ga, i * m + j) + sum_a)
+                        h1 = advance(
+                            rule, h1, splat(eta * pre(x, episode_start, t - 1, b, i + 1)), xj, eta, bound
+                        )
+                    gj = load(gz, at)
+                    g0, g1 = splat(x[t, b, i]) * gj, splat(x[t, b, i + 1]) * gj
+                    w0, w1 = w0 + g0, w1 + g1
+                    a0, a1 = a0 + g0 * h0, a1 + g1 * h1
+                at = i * m + j
+                store(gw, at, load(gw, at) + w0)
+                store(gw, at + m, load(gw, at + m) + w1)
+                store(ga, at, load(ga, at) + a0)
+                store(ga, at + m, load(ga, at + m) + a1)
 
 
 @_inlined_whole
@@ -153,13 +163,13 @@ def sum_last(
     rule, eta, bound, episode_start, x, traces, g, post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1
 ):
     """The sums over the gradient of the last trace, which no step after it has made."""
-    n, m = g.shape[1:]
+    rows, m = g.shape[1:]
     lanes = lanes_of(x)
     batch, group, steps = x.shape[1], traces.shape[1], x.shape[0] - 1
     for b in range(b0, b1):
-        for i in range(n):
-            gi, xi, bi = (b * n + i) * m, (steps * batch + b) * m, b * m
-            hi = ((group + b - b0) * n + i) * m
+        for i in range(rows):
+            gi, xi, bi = (b * rows + i) * m, (steps * batch + b) * m, b * m
+            hi = ((group + b - b0) * rows + i) * m
             p = splat(pre(x, episode_start, steps - 1, b, i))
             for c in range(c0, c1):
                 sum_j = splat(x.dtype.type(0))
@@ -175,53 +185,85 @@ def sum_last(
                 pre_sum[c, b, i] = total(sum_j)
 
 
+@_inline
+def hold(row, clamp, mask):
+    """Put the clamped values into a row of outputs, or 0 for them into a row of gradients (``mask``)."""
+    for j in range(row.shape[0]):
+        held = clamp[j] == clamp[j]
+        row[j] = (row.dtype.type(0) if mask else clamp[j]) if held else row[j]
+
+
+@_inline
+def add_scaled(out, scale, row):
+    """Add a multiple of a row."""
+    for j in range(out.shape[0]):
+        out[j] += scale * row[j]
+
+
+@_inline
+def add_decay(gx, eta, x, decay_sum):
+    """What oja's decay, ``-eta x_j^2 trace``, adds to the gradient of x_j."""
+    for j in range(gx.shape[0]):
+        gx[j] -= eta * 2 * x[j] * decay_sum[j]
+
+
+@_inline
+def through_nonlinearity(gx, x, relu):
+    """Turn the gradient of outputs x into that of their net input, in place."""
+    one, nought = x.dtype.type(1), x.dtype.type(0)
+    for j in range(gx.shape[0]):
+        gx[j] *= (one if x[j] > 0 else nought) if relu else one - x[j] * x[j]
+
+
+@_inline
+def update_change(rule, x, post_sum, decay_sum):
+    """How the update of the trace changes with eta, in the direction of the trace's gradient; hebb's decay apart."""
+    change = x.dtype.type(0)
+    for j in range(x.shape[0]):
+        change += x[j] * post_sum[j]
+        if rule == OJA:
+            change -= x[j] * x[j] * decay_sum[j]
+    return change
+
+
 @_inlined_whole
 def into_outputs(
-    rule,
-    eta,
-    relu,
-    clamp,
-    x,
-    t,
-    gout,
-    into_pre,
-    post_sum,
-    decay_sum,
-    gz,
-    gclamp,
-    geta,
-    b0,
-    b1,
-    n,
-    chunk,
-    c0,
-    c1,
+    rule, eta, relu, clamp, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta, b0, b1, chunk, c0, c1
 ):
     """The gradient of step t's outputs, through the nonlinearity or into the clamp; eta's share of its update."""
-    one, nought = x.dtype.type(1), x.dtype.type(0)
-    chunks, m, last = into_pre.shape[1], x.shape[2], gout.shape[0] - 1
+    n, m = gout.shape[2], x.shape[2]
+    j0, j1 = c0 * chunk, min(m, c1 * chunk)
     for b in range(b0, b1):
+        gx, xj = gz[t, b, j0:j1], x[t + 1, b, j0:j1]
+        gz[t, b, j0 : min(n, j1)] = gout[t, b, j0 : min(n, j1)]
+        gz[t, b, min(n, j1) : j1] = 0
+        add_scaled(gx, eta, post_sum[b, j0:j1])
+        if t < gout.shape[0] - 1:
+            for c in range(into_pre.shape[1]):
+                add_scaled(gx, x.dtype.type(1), into_pre[(t + 1) % 2, c, b, j0:j1])
+        if rule == OJA:
+            add_decay(gx, eta, xj, decay_sum[b, j0:j1])
         for c in range(c0, c1):
-            change = 0.0
-            for j in range(c * chunk, min(m, (c + 1) * chunk)):
-                xj = x[t + 1, b, j]
-                gx = (gout[t, b, j] if j < n else nought) + eta * post_sum[b, j]
-                if t < last:
-                    for other in range(chunks):
-                        gx += into_pre[(t + 1) % 2, other, b, j]
-                change += xj * post_sum[b, j]
-                if rule == OJA:
-                    gx -= eta * 2 * xj * decay_sum[b, j]
-                    change -= xj * xj * decay_sum[b, j]
-                slope = (one if xj > 0 else nought) if relu else one - xj * xj
-                if clamp.shape[0] > 0 and j < n:
-                    held = not np.isnan(clamp[t, b, j])
-                    gclamp[t, b, j] = gx if held else nought
-                    slope = nought if held else slope
-                gz[t, b, j] = gx * slope
-                post_sum[b, j] = 0
-                decay_sum[b, j] = 0
-            geta[b, c] += change
+            k0, k1 = c * chunk, min(m, (c + 1) * chunk)
+            geta[b, c] += update_change(rule, x[t + 1, b, k0:k1], post_sum[b, k0:k1], decay_sum[b, k0:k1])
+        post_sum[b, j0:j1] = 0
+        decay_sum[b, j0:j1] = 0
+        if clamp.shape[0] > 0:
+            held = clamp[t, b, j0 : min(n, j1)]
+            for j in range(held.shape[0]):
+                gclamp[t, b, j0 + j] = gx[j] if held[j] == held[j] else x.dtype.type(0)
+            hold(gx[: held.shape[0]], held, True)
+        through_nonlinearity(gx, xj, relu)
+
+
+@_inline
+def into_trace(rule, v, hj, gj, aj, p, post, eta):
+    """The gradient of a step's trace from that of the next step's trace, clip's limit apart."""
+    if rule == HEBB:
+        v = v * splat(type(eta)(1) - eta)
+    if rule == OJA:
+        v = v + splat(-eta) * post * post * v
+    return v + p * aj * gj
 
 
 @_inlined_whole
@@ -230,49 +272,58 @@ def into_traces(
     b0, b1, chunk, c0, c1,
 ):  # fmt: skip
     """One pass over the rows: the gradients of the trace and the activity before step t, and step t - 1's sums."""
-    n, m = w.shape
+    rows, m = w.shape
     lanes = lanes_of(w)
     batch, group, chunks = x.shape[1], traces.shape[1], into_pre.shape[1]
-    zero = splat(w.dtype.type(0))
-    keep = splat(w.dtype.type(1) - eta)
+    nought = w.dtype.type(0)
+    zero = splat(nought)
     decayed[b0:b1, c0:c1] = 0
-    for i in range(n):
+    for i in range(0, rows, 2):
         for b in range(b0, b1):
             if episode_start[t, b]:
-                g[b, i, c0 * chunk : min(m, c1 * chunk)] = 0
-                into_pre[t % 2, c0:c1, b, i] = 0
-                pre_sum[c0:c1, b, i] = 0
+                g[b, i : i + 2, c0 * chunk : min(m, c1 * chunk)] = 0
+                into_pre[t % 2, c0:c1, b, i : i + 2] = 0
+                pre_sum[c0:c1, b, i : i + 2] = 0
                 continue
-            gi, wi, bi, xi = (b * n + i) * m, i * m, b * m, (t * batch + b) * m
-            earlier = ((b - b0) * n + i) * m
-            hi = earlier + group * n * m
-            p = splat(x[t, b, i])
-            before = splat(pre(x, episode_start, t - 1, b, i) if t > 0 else w.dtype.type(0))
-            gain = splat(eta) * before
+            gi, wi, bi, xi = (b * rows + i) * m, i * m, b * m, (t * batch + b) * m
+            old = ((b - b0) * rows + i) * m
+            hi = old + group * rows * m
+            p0, p1 = splat(x[t, b, i]), splat(x[t, b, i + 1])
+            before0 = splat(pre(x, episode_start, t - 1, b, i) if t > 0 else nought)
+            before1 = splat(pre(x, episode_start, t - 1, b, i + 1) if t > 0 else nought)
             for c in range(c0, c1):
-                into, sum_j, decay = zero, zero, load(decayed, (b * chunks + c) * lanes)
+                into0, into1, sum0, sum1 = zero, zero, zero, zero
+                decay = load(decayed, (b * chunks + c) * lanes)
                 for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
-                    hj, v, gj, aj = load(traces, hi + j), load(g, gi + j), load(gz, xi + j), load(a, wi + j)
-                    into = into + gj * (load(w, wi + j) + aj * hj)
+                    gj, post = load(gz, xi + j), load(x, xi + batch * m + j)
+                    v0, h0, a0 = load(g, gi + j), load(traces, hi + j), load(a, wi + j)
+                    v1, h1, a1 = load(g, gi + m + j), load(traces, hi + m + j), load(a, wi + m + j)
+                    into0 = into0 + gj * (load(w, wi + j) + a0 * h0)
+                    into1 = into1 + gj * (load(w, wi + m + j) + a1 * h1)
                     if rule == HEBB:
-                        decay = decay + v * hj
-                        v = v * keep
-                    if rule == OJA:
-                        post = load(x, xi + batch * m + j)
-                        v = v + splat(-eta) * post * post * v
-                    v = v + p * aj * gj
+                        decay = decay + v0 * h0 + v1 * h1
+                    v0 = into_trace(rule, v0, h0, gj, a0, p0, post, eta)
+                    v1 = into_trace(rule, v1, h1, gj, a1, p1, post, eta)
                     if t > 0:
                         xj = load(x, xi + j)
                         if rule == CLIP:
-                            v = where_within(v, load(traces, earlier + j) + gain * xj, bound)
-                        store(post_sum, bi + j, load(post_sum, bi + j) + v * before)
-                        sum_j = sum_j + v * xj
+                            v0 = where_within(v0, load(traces, old + j) + splat(eta) * before0 * xj, bound)
+                            v1 = where_within(
+                                v1, load(traces, old + m + j) + splat(eta) * before1 * xj, bound
+                            )
+                        store(post_sum, bi + j, load(post_sum, bi + j) + v0 * before0 + v1 * before1)
+                        sum0 = sum0 + v0 * xj
+                        sum1 = sum1 + v1 * xj
                         if rule == OJA:
-                            store(decay_sum, bi + j, load(decay_sum, bi + j) + v * load(traces, earlier + j))
-                    store(g, gi + j, v)
+                            olds = v0 * load(traces, old + j) + v1 * load(traces, old + m + j)
+                            store(decay_sum, bi + j, load(decay_sum, bi + j) + olds)
+                    store(g, gi + j, v0)
+                    store(g, gi + m + j, v1)
                 store(decayed, (b * chunks + c) * lanes, decay)
-                into_pre[t % 2, c, b, i] = total(into) + eta * pre_sum[c, b, i]
-                pre_sum[c, b, i] = total(sum_j)
+                into_pre[t % 2, c, b, i] = total(into0) + eta * pre_sum[c, b, i]
+                into_pre[t % 2, c, b, i + 1] = total(into1) + eta * pre_sum[c, b, i + 1]
+                pre_sum[c, b, i] = total(sum0)
+                pre_sum[c, b, i + 1] = total(sum1)
 
 
 class Kernels(NamedTuple):
@@ -297,48 +348,51 @@ def build(name: str) -> Kernels:
     ):
         """Steps t0 to t1 for episodes b0 to b1 and columns j0 to j1.
 
-        h: (B, n, m), in: the trace before the update of step t0 - 1 (of step 0 for t0 = 0), out: before the
+        h: (B, rows, m), in: the trace before the update of step t0 - 1 (of step 0 for t0 = 0), out: before the
         update of step t1 - 1, and after it once t1 is the end. snapshots[s - 1] takes the trace of step
         ``s * every - 1``.
         """
-        n, m = w.shape
-        lanes = lanes_of(w)
+        rows, m = w.shape
+        n, lanes = u.shape[2], lanes_of(w)
         batch, steps = x.shape[1], x.shape[0] - 1
         for t in range(t0, t1):
             for b in range(b0, b1):
-                for j in range(j0, j1):
-                    x[t + 1, b, j] = u[t, b, j] if j < n else x.dtype.type(0)
+                x[t + 1, b, j0 : min(n, j1)] = u[t, b, j0 : min(n, j1)]
+                x[t + 1, b, min(n, j1) : j1] = 0
             # The update that step t - 1 left to do and the product of step t share one pass over the trace.
-            for i in range(n):
+            for i in range(0, rows, 2):
                 for b in range(b0, b1):
-                    hi, wi, xi, zi = (b * n + i) * m, i * m, (t * batch + b) * m, ((t + 1) * batch + b) * m
-                    p = splat(x[t, b, i])
+                    hi, wi, xi, zi = (b * rows + i) * m, i * m, (t * batch + b) * m, ((t + 1) * batch + b) * m
+                    p0, p1 = splat(x[t, b, i]), splat(x[t, b, i + 1])
                     if episode_start[t, b]:
-                        for j in range(j0, j1):
-                            h[b, i, j] = 0
+                        h[b, i : i + 2, j0:j1] = 0
                     elif t == 0:
                         for j in range(j0, j1, lanes):
-                            plastic = load(a, wi + j) * load(h, hi + j)
-                            store(x, zi + j, load(x, zi + j) + p * (load(w, wi + j) + plastic))
+                            z0 = p0 * (load(w, wi + j) + load(a, wi + j) * load(h, hi + j))
+                            z1 = p1 * (load(w, wi + m + j) + load(a, wi + m + j) * load(h, hi + m + j))
+                            store(x, zi + j, load(x, zi + j) + z0 + z1)
                     else:
-                        gain = splat(eta * pre(x, episode_start, t - 1, b, i))
+                        gain0 = splat(eta * pre(x, episode_start, t - 1, b, i))
+                        gain1 = splat(eta * pre(x, episode_start, t - 1, b, i + 1))
                         for j in range(j0, j1, lanes):
-                            v = advance(rule, load(h, hi + j), gain, load(x, xi + j), eta, bound)
-                            store(h, hi + j, v)
-                            plastic = load(a, wi + j) * v
-                            store(x, zi + j, load(x, zi + j) + p * (load(w, wi + j) + plastic))
+                            xj = load(x, xi + j)
+                            h0 = advance(rule, load(h, hi + j), gain0, xj, eta, bound)
+                            h1 = advance(rule, load(h, hi + m + j), gain1, xj, eta, bound)
+                            store(h, hi + j, h0)
+                            store(h, hi + m + j, h1)
+                            z0 = p0 * (load(w, wi + j) + load(a, wi + j) * h0)
+                            z1 = p1 * (load(w, wi + m + j) + load(a, wi + m + j) * h1)
+                            store(x, zi + j, load(x, zi + j) + z0 + z1)
             for b in range(b0, b1):
                 activate(x[t + 1, b, j0:j1], relu)
                 if clamp.shape[0] > 0:
-                    for j in range(j0, min(j1, n)):
-                        if not np.isnan(clamp[t, b, j]):
-                            x[t + 1, b, j] = clamp[t, b, j]
+                    hold(x[t + 1, b, j0 : min(n, j1)], clamp[t, b, j0 : min(n, j1)], False)
                 if (t + 1) % every == 0 and (t + 1) // every <= snapshots.shape[0]:
                     snapshots[(t + 1) // every - 1, b, :, j0:j1] = h[b, :, j0:j1]
         if t1 == steps:
             for b in range(b0, b1):
-                for i in range(n):
-                    hi, xi = (b * n + i) * m, (steps * batch + b) * m
+                for i in range(rows):
+                    hi, xi = (b * rows + i) * m, (steps * batch + b) * m
                     gain = splat(eta * pre(x, episode_start, steps - 1, b, i))
                     for j in range(j0, j1, lanes):
                         store(h, hi + j, advance(rule, load(h, hi + j), gain, load(x, xi + j), eta, bound))
@@ -350,15 +404,15 @@ def build(name: str) -> Kernels:
                  t0, t1, b0, b1, chunk, c0, c1):  # fmt: skip
         """Steps t1 - 1 down to t0 for episodes b0 to b1 and column chunks c0 to c1.
 
-        gout: (T, B, n), gradient of the outputs. g: (B, n, m), in: gradient of the last trace, out: of the first.
-        gz: (T, B, m), gradient of u. gclamp: (T, B, n) or empty. ga, gw: (n, m), sums of this group.
-        geta: (B, C) float64. ghidden: (C, B, m), a share per chunk. segment: (every + 1, group, n, m) scratch.
+        gout: (T, B, n), gradient of the outputs. g: (B, rows, m), in: gradient of the last trace, out: of the first.
+        gz: (T, B, m), gradient of u. gclamp: (T, B, n) or empty. ga, gw: (rows, m), sums of this group.
+        geta: (B, C) float64. ghidden: (C, B, m), a share per chunk. segment: (every + 1, group, rows, m) scratch.
         post_sum, decay_sum: (B, m), the sums over pre neurons that the step to come needs: g * pre and g * trace.
         pre_sum: (C, B, m), the sum over a chunk of g * x. decayed: (B, C, lanes) scratch. into_pre: (2, C, B, m),
         gradient of the activity before a step, a share per chunk; chunks read each other's, so steps take turns
         with its two halves.
         """
-        n, m = w.shape
+        m = w.shape[1]
         batch, chunks, steps = x.shape[1], into_pre.shape[1], x.shape[0] - 1
         left, right = c0 * chunk, min(m, c1 * chunk)
         for t in range(t1 - 1, t0 - 1, -1):
@@ -402,7 +456,7 @@ def build(name: str) -> Kernels:
                 )
             into_outputs(
                 rule, eta, relu, clamp, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta,
-                b0, b1, n, chunk, c0, c1,
+                b0, b1, chunk, c0, c1,
             )  # fmt: skip
             into_traces(
                 rule, w, a, eta, bound, episode_start, x, t, traces, g, gz, post_sum, decay_sum, pre_sum, decayed,
