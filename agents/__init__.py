@@ -1,1 +1,7 @@
-"""Agents with a plastic recurrent core."""
+"""Agents with a plastic recurrent core, for Stable-Baselines3."""
+
+from plastic_rl.agents.a2c import PlasticA2C
+from plastic_rl.agents.policies import PlasticPolicy
+from plastic_rl.agents.vec_env import GymnasiumVecEnv
+
+__all__ = ["GymnasiumVecEnv", "PlasticA2C", "PlasticPolicy"]

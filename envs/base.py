@@ -329,6 +329,21 @@ class MazeVectorEnv(_Yardsticks, VectorEnv[Observations, Ints, npt.NDArray[Any]]
             raise ResetNeeded("There is no maze to show before the first reset().")
         return _state(self.dynamics, index)
 
+    def get_state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return where every maze stands, random streams included, as arrays by name."""
+        return {"seeded": self._seeded.copy(), "ended": self._ended.copy(), **self.dynamics.get_state()}
+
+    def set_state(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Go on from what ``get_state`` of as many mazes of the same kind returned.
+
+        Raises:
+            ValueError: the state is of another kind or number of mazes.
+        """
+        self.dynamics.set_state({name: array for name, array in state.items() if name not in ("seeded", "ended")})
+        self._seeded = np.array(state["seeded"], dtype=np.bool_)
+        self._ended = np.array(state["ended"], dtype=np.bool_)
+        self._any_ended = bool(self._ended.any())
+
     def _moves(self, actions: Any) -> Ints:
         moves = np.asarray(actions)
         if moves.shape != (self.num_envs,) or moves.dtype.kind not in "iu":

@@ -4,6 +4,7 @@ The single environment and the vector environment both run this code, the single
 """
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,14 @@ MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
 # What a lifetime's stream is split into, so that what happens in a lifetime (how often the goal is
 # reached) never changes what the next lifetime is like: two agents with one seed face the same mazes.
 _GOAL, _TELEPORT, _LAYOUT = range(3)
+
+
+# What a lifetime changes, and what it changes where walls are drawn anew.
+_STATE = (
+    "steps", "hits", "returns", "lifetimes", "begun", "_at", "_goal", "_last_action", "_last_reward",
+    "_stream", "_teleport_stream",
+)  # fmt: skip
+_WALLS = ("_blocked", "_scenery", "_free", "_goal_cells", "_goal_count")
 
 
 class MazeDynamics:
@@ -170,6 +179,25 @@ class MazeDynamics:
         self._last_action = actions.copy()
         self._last_reward = rewards.copy()
         return rewards, self.steps >= self.config.lifetime
+
+    def get_state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return copies of all that changes, but for the trail: what ``set_state`` takes up again."""
+        names = _STATE if self.layout.fixed else _STATE + _WALLS
+        return {name: getattr(self, name).copy() for name in names}
+
+    def set_state(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Go on from a state of a batch of as many mazes of the same kind.
+
+        Raises:
+            ValueError: the state is of another kind or number of mazes.
+        """
+        current = self.get_state()
+        shapes = {name: array.shape for name, array in current.items()}
+        given = {name: np.shape(array) for name, array in state.items()}
+        if shapes != given:
+            raise ValueError(f"The state is not one of {self.num_envs} mazes like these: {given}, not {shapes}.")
+        for name, array in current.items():
+            setattr(self, name, np.array(state[name], dtype=array.dtype))
 
     def observe(self) -> Observations:
         """Return fresh observations, shape (num_envs, config.observation_size)."""

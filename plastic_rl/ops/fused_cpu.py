@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from plastic_rl.ops import kernels_cpu
 from plastic_rl.ops.simd import BYTES
+from plastic_rl.rules import get_rule
 
 CHUNK = 256  # columns in a block of a wide network
 MAX_GROUP = 4  # episodes that share a pass over w and alpha ...
@@ -27,6 +28,7 @@ GROUP_SIZE = (
     1 << 16
 )  # ... while their traces have at most this many entries, so that all stays in a core's cache
 WIDTH = 16  # the dimension of post neurons is padded to a multiple of this: whole vectors, whole cache lines
+STEP_SMALL = 1 << 20  # connections x episodes below which one step is not worth waking a second thread
 SMALL = 1 << 16  # connections x episodes x steps below which a second thread costs more than it saves
 
 
@@ -381,9 +383,10 @@ class Stepper:
         start = torch.zeros(steps, batch, dtype=torch.bool)
         relu = nonlinearity == "relu"
         self._problem = _problem(u, w, alpha, eta, hidden, None, start, rule, relu, bound, False)
+        self._rule = get_rule(rule, bound)
         self._u = u.numpy()
         self._h = self._problem.plan.pad_matrix(trace)
-        self._threads = 1 if batch * n * n < 4 * SMALL else torch.get_num_threads()
+        self._threads = 1 if batch * n * n < STEP_SMALL else torch.get_num_threads()
         self.steps_done = 0
 
     def step(self, u: Tensor, episode_start: Tensor) -> Tensor:
@@ -405,10 +408,13 @@ class Stepper:
         return torch.from_numpy(p.x[t + 1, :, : p.plan.n])
 
     def state(self) -> tuple[Tensor, Tensor]:
-        """Hidden state and trace after the last of the steps that this stepper was made for."""
-        p = self._problem
-        if self.steps_done < p.plan.steps:
-            raise RuntimeError(
-                f"{self.steps_done} of {p.plan.steps} steps are done: the trace is one update behind"
-            )
-        return torch.from_numpy(p.x[-1, :, : p.plan.n].copy()), p.plan.unpad_matrix(self._h)
+        """Hidden state and trace after the steps done so far; copies, but for the trace at the end."""
+        p, t = self._problem, self.steps_done
+        hidden = torch.from_numpy(p.x[t, :, : p.plan.n].copy())
+        trace = p.plan.unpad_matrix(self._h)
+        if t in (0, p.plan.steps):
+            return hidden, trace
+        # In between, the trace is one update behind: that of step t - 1 waits for step t's pass.
+        before = torch.from_numpy(p.x[t - 1, :, : p.plan.n])
+        before = torch.where(torch.from_numpy(p.episode_start[t - 1])[:, None], 0.0, before)
+        return hidden, self._rule(trace, before, hidden, float(p.eta))

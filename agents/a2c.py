@@ -1,0 +1,253 @@
+"""Advantage actor-critic, trained through whole lifetimes."""
+
+import io
+import pathlib
+from collections.abc import Iterable
+from typing import Any, ClassVar, TypeVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import explained_variance, obs_as_tensor
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from torch.nn import functional as F
+
+from plastic_rl.agents import archive
+from plastic_rl.agents.buffer import LifetimeBuffer
+from plastic_rl.agents.policies import PlasticPolicy
+from plastic_rl.agents.vec_env import GymnasiumVecEnv
+
+Self = TypeVar("Self", bound="PlasticA2C")
+
+
+class DivergenceError(RuntimeError):
+    """Training produced a loss or a gradient that is not finite."""
+
+
+class PlasticA2C(OnPolicyAlgorithm):
+    """A2C (Mnih et al. 2016) whose gradient flows through the agent's whole lifetime, its plasticity included.
+
+    The agent acts for ``n_steps`` in every environment without gradients; then the recorded steps are replayed in
+    time order through the recurrent core, and one gradient step is made. A lifetime that is longer is cut there, and
+    goes on from the state it was left in. Everything else is Stable-Baselines3's: callbacks, loggers, ``learn``,
+    ``predict(obs, state, episode_start)``, ``evaluate_policy``.
+
+    The defaults are the settings of Miconi et al. 2018, section 4.5.
+
+    Args:
+        policy: ``"PlasticPolicy"`` or a subclass of it.
+        env: a Gymnasium environment or its id, a Gymnasium ``VectorEnv`` or a Stable-Baselines3 ``VecEnv``.
+        learning_rate: of Adam, or a function of the remaining progress (from 1 to 0).
+        n_steps: steps per environment and update; the lifetime, where that can be.
+        gamma: discount factor.
+        gae_lambda: of generalized advantage estimation; 1: returns minus values, as in the paper.
+        ent_coef: weight of the entropy bonus.
+        squared_prob_coef: weight of the penalty on the sum of squared action probabilities, which stands in for
+            the entropy bonus in the paper; discrete actions only, without effect on others.
+        vf_coef: weight of the squared error of the values.
+        max_grad_norm: to which the gradient's norm is clipped.
+        normalize_advantage: whether advantages are scaled to mean 0 and standard deviation 1 in each update.
+        stats_window_size: episodes over which logged returns are averaged.
+        tensorboard_log: folder for TensorBoard.
+        policy_kwargs: settings of :class:`PlasticPolicy`: core, hidden_size, rule, alpha, nonlinearity, ...
+        verbose: 0 nothing, 1 information, 2 debugging.
+        seed: of all random generators.
+        device: where the network is.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> import plastic_rl
+        >>> from plastic_rl.agents import PlasticA2C
+        >>> env = gym.make_vec("PlasticRL/GridMaze-v0", num_envs=4, lifetime=20)
+        >>> agent = PlasticA2C("PlasticPolicy", env, n_steps=20, policy_kwargs=dict(core="plastic", hidden_size=16))
+        >>> agent = agent.learn(total_timesteps=160)
+        >>> agent.num_timesteps
+        160
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
+    policy: PlasticPolicy  # type: ignore[assignment]
+    rollout_buffer: LifetimeBuffer
+
+    def __init__(
+        self,
+        policy: str | type[PlasticPolicy],
+        env: GymEnv | gym.vector.VectorEnv | str | None,
+        learning_rate: float | Schedule = 1e-4,
+        n_steps: int = 250,
+        gamma: float = 0.9,
+        gae_lambda: float = 1.0,
+        ent_coef: float = 0.0,
+        squared_prob_coef: float = 0.03,
+        vf_coef: float = 0.1,
+        max_grad_norm: float = 4.0,
+        normalize_advantage: bool = False,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        self.squared_prob_coef = squared_prob_coef
+        self.normalize_advantage = normalize_advantage
+        self._core_state: Any = None
+        policy_kwargs = dict(policy_kwargs or {})
+        policy_kwargs.setdefault("optimizer_kwargs", {"eps": 1e-4})
+        super().__init__(
+            policy,
+            env,  # type: ignore[arg-type]
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            ent_coef=ent_coef,
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            use_sde=False,
+            sde_sample_freq=-1,
+            rollout_buffer_class=LifetimeBuffer,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            supported_action_spaces=(spaces.Discrete, spaces.Box),
+            _init_setup_model=_init_setup_model,
+        )
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        if isinstance(env, gym.vector.VectorEnv):
+            env = VecMonitor(GymnasiumVecEnv(env))
+        return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Act for so many steps and record them; see Stable-Baselines3. Returns False if a callback stopped it."""
+        assert self._last_obs is not None
+        self.policy.set_training_mode(False)
+        rollout_buffer.reset()
+        callback.on_rollout_start()
+        if self._core_state is None or len(self._core_state[0]) != env.num_envs:
+            self._core_state = self.policy.core.initial_state(env.num_envs)
+        self._first_state = self._core_state
+        stepper = self.policy.core.stepper(self._core_state, n_rollout_steps)
+        discrete = isinstance(self.action_space, spaces.Discrete)
+
+        for _ in range(n_rollout_steps):
+            with torch.no_grad():
+                features = self.policy.features(obs_as_tensor(self._last_obs, self.device))  # type: ignore[arg-type]
+                starts = torch.as_tensor(self._last_episode_starts, dtype=torch.bool, device=self.device)
+            actions, values = self.policy.act(stepper.step(features, starts))
+            taken = actions.cpu().numpy()
+            moves = taken
+            if not discrete:
+                moves = np.clip(taken, self.action_space.low, self.action_space.high)  # type: ignore[attr-defined]
+            observations, rewards, dones, infos = env.step(moves)
+            self.num_timesteps += env.num_envs
+            callback.update_locals(locals())
+            if not callback.on_step():
+                self._core_state = stepper.state
+                return False
+            self._update_info_buffer(infos, dones)
+            if dones.any():
+                rewards = self._with_bootstrap(rewards, infos, stepper)
+            rollout_buffer.add(self._last_obs, taken, rewards, self._last_episode_starts, values)  # type: ignore[arg-type]
+            self._last_obs, self._last_episode_starts = observations, dones
+
+        self._core_state = stepper.state
+        last_values = self._value(observations, self._core_state, torch.as_tensor(dones, device=self.device))
+        rollout_buffer.compute_returns_and_advantage(last_values, dones)
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def _value(self, observations: np.ndarray, state: Any, episode_starts: np.ndarray) -> torch.Tensor:
+        """Return the values (B,) of observations that the agent has not acted on; the state stays as it is."""
+        with torch.no_grad():
+            starts = torch.as_tensor(episode_starts, dtype=torch.bool, device=self.device)
+            return self.policy(obs_as_tensor(observations, self.device), state, starts)[1]  # type: ignore[arg-type]
+
+    def _with_bootstrap(self, rewards: np.ndarray, infos: list[dict[str, Any]], stepper: Any) -> np.ndarray:
+        """Add the discounted value of the last observation where an episode was cut off rather than over."""
+        cut = [i for i, info in enumerate(infos) if info.get("TimeLimit.truncated", False)]
+        if cut:
+            last = np.stack([infos[i]["terminal_observation"] for i in cut])
+            state = type(self._core_state)(*(s[cut] for s in stepper.state))
+            values = self._value(last, state, np.zeros(len(cut), bool))
+            rewards = rewards.copy()
+            rewards[cut] += self.gamma * values.cpu().numpy()
+        return rewards
+
+    def train(self) -> None:
+        """Make one gradient step on the recorded rollout.
+
+        Raises:
+            DivergenceError: the loss or the gradient is not finite; the weights are as they were before.
+        """
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        rollout = next(self.rollout_buffer.get())
+        distribution, values = self.policy.replay(rollout.observations, self._first_state, rollout.episode_starts)
+        actions, advantages = rollout.actions.flatten(0, 1), rollout.advantages.flatten()
+        if isinstance(self.action_space, spaces.Discrete):
+            actions = actions.long().flatten()
+        if self.normalize_advantage:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+
+        policy_loss = -(advantages * distribution.log_prob(actions)).mean()
+        value_loss = F.mse_loss(values, rollout.returns.flatten())
+        entropy = distribution.entropy()
+        assert entropy is not None
+        loss = policy_loss + self.vf_coef * value_loss - self.ent_coef * entropy.mean()
+        if isinstance(self.action_space, spaces.Discrete):
+            probabilities = distribution.distribution.probs  # type: ignore[attr-defined]
+            loss = loss + self.squared_prob_coef * probabilities.square().sum(-1).mean()
+
+        self.policy.optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            raise DivergenceError(
+                f"training diverged at step {self.num_timesteps}: loss {loss.item()}, gradient norm {norm.item()}; "
+                "try a smaller learning_rate or max_grad_norm"
+            )
+        self.policy.optimizer.step()
+
+        self._n_updates += 1
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/policy_loss", policy_loss.item())
+        self.logger.record("train/value_loss", value_loss.item())
+        self.logger.record("train/entropy", entropy.mean().item())
+        self.logger.record("train/gradient_norm", norm.item())
+        explained = explained_variance(self.rollout_buffer.values.flatten(), self.rollout_buffer.returns.flatten())
+        self.logger.record("train/explained_variance", explained)
+        if isinstance(eta := getattr(self.policy.core, "eta", None), torch.Tensor):
+            self.logger.record("train/eta", eta.item())
+
+    def learn(
+        self: Self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 100,
+        tb_log_name: str = "PlasticA2C",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Train for so many environment steps; arguments as in Stable-Baselines3."""
+        return super().learn(
+            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+        )
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_core_state", "_first_state"]

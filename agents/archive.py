@@ -1,0 +1,153 @@
+"""Agents on disk: a zip of JSON, safetensors and a ``weights_only`` PyTorch file. Reading one runs no code.
+
+Stable-Baselines3's own format unpickles, so a file from a stranger can run anything. Here nothing is unpickled and
+nothing is extracted: three members of known names are read in memory.
+"""
+
+import io
+import json
+import math
+import os
+import pathlib
+import pickle
+import struct
+import zipfile
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import safetensors.torch
+import torch
+from gymnasium import spaces
+from safetensors import SafetensorError
+from torch import Tensor
+
+CONFIG, WEIGHTS, TRAINING = "config.json", "policy.safetensors", "training.pt"
+LARGEST = 1 << 32  # bytes, unpacked: more than any agent of this package has
+
+File = str | pathlib.Path | IO[bytes]
+
+
+class ArchiveError(ValueError):
+    """A file is not an agent that can be loaded."""
+
+
+class Archive(NamedTuple):
+    """What an agent's file holds."""
+
+    config: dict[str, Any]
+    weights: dict[str, Tensor]
+    training: dict[str, Any]
+
+
+def write(file: File, archive: Archive) -> None:
+    """Write an archive, to a path through a temporary file: it is never seen half-written."""
+    training = io.BytesIO()
+    torch.save(archive.training, training)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as bundle:
+        bundle.writestr(CONFIG, json.dumps(archive.config, indent=2))
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in archive.weights.items()}
+        bundle.writestr(WEIGHTS, safetensors.torch.save(weights))
+        bundle.writestr(TRAINING, training.getvalue())
+    if isinstance(file, (str, pathlib.Path)):
+        write_atomically(pathlib.Path(file), content.getvalue())
+    else:
+        file.write(content.getvalue())
+
+
+def write_atomically(path: pathlib.Path, content: bytes) -> None:
+    """Put a file in its place whole, whenever the process or the machine stops."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(temporary, "wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(temporary, path)
+
+
+def read(file: File) -> Archive:
+    """Read an archive.
+
+    Raises:
+        ArchiveError: the file is damaged, not an agent's, or holds what an agent's does not.
+        FileNotFoundError: there is no such file.
+    """
+    name = str(file) if isinstance(file, (str, pathlib.Path)) else "the agent's file"
+    try:
+        with zipfile.ZipFile(file) as bundle:
+            members = {info.filename: info.file_size for info in bundle.infolist()}
+            if set(members) != {CONFIG, WEIGHTS, TRAINING} or len(bundle.infolist()) != 3:
+                raise ArchiveError(
+                    f"{name} is not an agent saved by PlasticA2C: it holds {sorted(members) or 'nothing'}, "
+                    f"and should hold {CONFIG}, {WEIGHTS} and {TRAINING}"
+                )
+            if sum(members.values()) > LARGEST:
+                raise ArchiveError(f"{name} would unpack to {sum(members.values())} bytes: refused")
+            config, weights, training = (bundle.read(member) for member in (CONFIG, WEIGHTS, TRAINING))
+    except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, RuntimeError) as error:
+        raise ArchiveError(f"{name} is damaged, or not an agent saved by PlasticA2C: {error}") from error
+    try:
+        loaded = torch.load(io.BytesIO(training), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise ArchiveError(
+            f"{TRAINING} of {name} is damaged or holds more than tensors; it was not run"
+        ) from error
+    if not isinstance(loaded, dict):
+        raise ArchiveError(f"{TRAINING} of {name} is not a dictionary")
+    return Archive(read_json(config, f"{CONFIG} of {name}"), read_weights(weights, f"{WEIGHTS} of {name}"), loaded)
+
+
+def read_json(content: bytes, name: str) -> dict[str, Any]:
+    """Parse a JSON object, or raise ArchiveError."""
+    try:
+        config = json.loads(content)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ArchiveError(f"{name} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ArchiveError(f"{name} is not a JSON object")
+    return config
+
+
+def read_weights(content: bytes, name: str) -> dict[str, Tensor]:
+    """Parse safetensors, or raise ArchiveError."""
+    try:
+        return safetensors.torch.load(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ArchiveError(f"{name} is not in the safetensors format, or damaged: {error}") from error
+
+
+def space_to_json(space: spaces.Space) -> dict[str, Any]:
+    """Describe a Box or Discrete space.
+
+    Raises:
+        TypeError: another kind of space.
+    """
+    if isinstance(space, spaces.Discrete):
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, spaces.Box):
+        # Floats survive JSON but infinities do not, and bounds are mostly alike.
+        low, high = (
+            str(float(b.flat[0])) if b.size and (b == b.flat[0]).all() else [str(float(v)) for v in b.flat]
+            for b in (space.low, space.high)
+        )
+        return {"type": "Box", "low": low, "high": high, "shape": list(space.shape), "dtype": str(space.dtype)}
+    raise TypeError(f"an agent for {space} cannot be saved: Box and Discrete spaces can")
+
+
+def space_from_json(config: Any) -> spaces.Space:
+    """Make the space that ``space_to_json`` described, or raise ArchiveError."""
+    try:
+        if config["type"] == "Discrete":
+            return spaces.Discrete(int(config["n"]), start=int(config["start"]))
+        if config["type"] == "Box":
+            shape, dtype = tuple(int(n) for n in config["shape"]), np.dtype(str(config["dtype"]))
+            if dtype.kind not in "fiub" or math.prod(shape) > LARGEST:
+                raise ValueError(f"a Box of {shape} {dtype}")
+            low, high = (np.broadcast_to(np.array(config[k], dtype=np.float64).reshape(-1), math.prod(shape))
+                         if isinstance(config[k], str) else np.array(config[k], dtype=np.float64)
+                         for k in ("low", "high"))  # fmt: skip
+            return spaces.Box(low.reshape(shape).astype(dtype), high.reshape(shape).astype(dtype), dtype=dtype.type)
+        raise ValueError(f"type {config['type']!r}")
+    except (KeyError, TypeError, ValueError, AssertionError, OverflowError) as error:
+        raise ArchiveError(f"not a description of a space: {error}") from error

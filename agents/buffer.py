@@ -1,0 +1,49 @@
+"""Experience in the order in which it was made."""
+
+from collections.abc import Generator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from stable_baselines3.common.buffers import RolloutBuffer
+from torch import Tensor
+
+
+class Lifetimes(NamedTuple):
+    """A rollout, time-major: T steps of B environments."""
+
+    observations: Tensor  # (T, B, *observation)
+    actions: Tensor  # (T, B, *action)
+    advantages: Tensor  # (T, B)
+    returns: Tensor  # (T, B)
+    episode_starts: Tensor  # (T, B) booleans
+
+
+class LifetimeBuffer(RolloutBuffer):
+    """A rollout buffer whose ``get`` yields the whole rollout once, in time order.
+
+    Stable-Baselines3's own flattens and shuffles the steps; backpropagation through a lifetime needs their order.
+    """
+
+    def add(  # type: ignore[override]
+        self, obs: np.ndarray, action: np.ndarray, reward: np.ndarray, episode_start: np.ndarray, value: Tensor
+    ) -> None:
+        """Record a step of every environment; no log-probabilities, for the replay computes them anew."""
+        t = self.pos
+        self.observations[t] = obs.reshape(self.observations.shape[1:])
+        self.actions[t] = action.reshape(self.actions.shape[1:])
+        self.rewards[t], self.episode_starts[t], self.values[t] = reward, episode_start, value.cpu().numpy()
+        self.pos += 1
+        self.full = self.pos == self.buffer_size
+
+    def get(self, batch_size: int | None = None) -> Generator[Lifetimes, None, None]:  # type: ignore[override]
+        """Yield the rollout; there are no smaller batches of it."""
+        if batch_size not in (None, self.buffer_size * self.n_envs):
+            raise ValueError(f"batch_size is {batch_size}: a LifetimeBuffer is one batch, leave it None")
+        yield Lifetimes(
+            self.to_torch(self.observations, copy=False),
+            self.to_torch(self.actions, copy=False),
+            self.to_torch(self.advantages, copy=False),
+            self.to_torch(self.returns, copy=False),
+            torch.as_tensor(self.episode_starts.astype(np.bool_), device=self.device),
+        )

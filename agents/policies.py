@@ -1,0 +1,168 @@
+"""Actor-critic policies around a recurrent core."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import MlpExtractor
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import Tensor, nn
+
+from plastic_rl.modules import LSTMCore, PlasticRNN, RNNCore
+
+State = tuple[np.ndarray, ...]
+
+
+class PlasticPolicy(ActorCriticPolicy):
+    """Observation -> features -> recurrent core -> action distribution and value.
+
+    Args:
+        observation_space: Box or Discrete (taken one-hot), or whatever the features extractor accepts.
+        action_space: Discrete or Box.
+        lr_schedule: learning rate by progress.
+        core: ``"plastic"``, or a control: ``"rnn"``, ``"lstm"``.
+        hidden_size: neurons of the core.
+        rule: plasticity rule, ``"hebb"``, ``"oja"`` or ``"clip"`` (plastic core only, as the next four).
+        alpha: ``"connection"``, ``"neuron"`` or ``"shared"``.
+        eta: initial learning rate of the trace.
+        learn_eta: whether eta is trained.
+        bound: of the clip rule.
+        nonlinearity: ``"tanh"`` or ``"relu"`` (plastic and rnn cores).
+        engine: of the plastic core, see :func:`plastic_rl.ops.plastic_rnn`.
+        kwargs: as for Stable-Baselines3's ``ActorCriticPolicy``; ``net_arch`` puts layers after the core.
+
+    Raises:
+        ValueError: an unknown core or setting.
+    """
+
+    cores: ClassVar[tuple[str, ...]] = ("plastic", "rnn", "lstm")
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        core: str = "plastic",
+        hidden_size: int = 100,
+        rule: str = "hebb",
+        alpha: str = "connection",
+        eta: float = 0.01,
+        learn_eta: bool = True,
+        bound: float = 1.0,
+        nonlinearity: str = "tanh",
+        engine: str = "auto",
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        builders: dict[str, Callable[[int], nn.Module]] = {
+            "plastic": lambda features: PlasticRNN(
+                features,
+                hidden_size,
+                rule=rule,
+                alpha=alpha,  # type: ignore[arg-type]
+                nonlinearity=nonlinearity,
+                eta=eta,
+                learn_eta=learn_eta,
+                bound=bound,
+                engine=engine,  # type: ignore[arg-type]
+            ),
+            "rnn": lambda features: RNNCore(features, hidden_size, nonlinearity=nonlinearity),
+            "lstm": lambda features: LSTMCore(features, hidden_size),
+        }
+        if core not in builders:
+            raise ValueError(f"unknown core {core!r}: expected one of {', '.join(builders)}")
+        self._build_core, self._hidden_size = builders[core], hidden_size
+        super().__init__(observation_space, action_space, lr_schedule, net_arch=net_arch or [], **kwargs)
+        del self._build_core  # a closure, which could not be pickled
+
+    def _build_mlp_extractor(self) -> None:
+        self.core = self._build_core(self.features_dim)
+        self.mlp_extractor = MlpExtractor(
+            self._hidden_size, net_arch=self.net_arch, activation_fn=self.activation_fn, device=self.device
+        )
+
+    def heads(self, hidden: Tensor) -> tuple[Distribution, Tensor]:
+        """Return the action distribution and the values ``(B,)`` of core outputs ``(B, N)``."""
+        latent_pi, latent_vf = self.mlp_extractor(hidden)
+        return self._get_action_dist_from_latent(latent_pi), self.value_net(latent_vf).flatten()
+
+    def act(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Return sampled actions and the values ``(B,)`` of core outputs ``(B, N)``, without gradients."""
+        with torch.no_grad():
+            latent_pi, latent_vf = self.mlp_extractor(hidden)
+            values = self.value_net(latent_vf).flatten()
+            if isinstance(self.action_space, spaces.Discrete):
+                # The Gumbel-max trick draws from the softmax in a fraction of torch.distributions' time.
+                logits = self.action_net(latent_pi)
+                return (logits - torch.empty_like(logits).exponential_().log_()).argmax(-1), values
+            return self._get_action_dist_from_latent(latent_pi).sample(), values
+
+    def features(self, observations: PyTorchObs) -> Tensor:
+        """Return the features ``(B, F)`` of a batch of observations."""
+        return super(ActorCriticPolicy, self).extract_features(observations, self.features_extractor)
+
+    def replay(
+        self, observations: Tensor, state: Any, episode_starts: Tensor
+    ) -> tuple[Distribution, Tensor]:
+        """Run over whole lifetimes, differentiably.
+
+        Args:
+            observations: ``(T, B, *observation)``.
+            state: the core's before the first step.
+            episode_starts: ``(T, B)`` booleans.
+
+        Returns:
+            The distribution and the values of all ``T * B`` steps, in that order.
+        """
+        features = self.features(observations.flatten(0, 1)).unflatten(0, observations.shape[:2])
+        hidden, _ = self.core(features, state, episode_start=episode_starts)
+        return self.heads(hidden.flatten(0, 1))
+
+    def forward(
+        self, obs: PyTorchObs, state: Any = None, episode_starts: Tensor | None = None, deterministic: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor, Any]:
+        """Take one step; return actions, values ``(B,)``, log-probabilities ``(B,)`` and the core's new state."""
+        features = self.features(obs)
+        starts = None if episode_starts is None else episode_starts[None]
+        hidden, state = self.core(features[None], state, episode_start=starts)
+        distribution, values = self.heads(hidden[0])
+        actions = distribution.get_actions(deterministic=deterministic)
+        return actions, values, distribution.log_prob(actions), state
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: State | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, State]:
+        """Choose actions as Stable-Baselines3's recurrent policies do.
+
+        Args:
+            observation: one, or a batch of B.
+            state: what the last call returned; None at first.
+            episode_start: (B,) booleans: whose episode starts with this observation; None: nobody's.
+            deterministic: take the likeliest action rather than a sample.
+
+        Returns:
+            The actions, and the state to give to the next call.
+        """
+        self.set_training_mode(False)
+        obs, batched = self.obs_to_tensor(observation)
+        count = len(obs)
+        with torch.no_grad():
+            core_state = self.core.initial_state(count)
+            if state is not None:
+                core_state = type(core_state)(*(torch.as_tensor(s, device=self.device) for s in state))
+            starts = np.zeros(count, bool) if episode_start is None else np.asarray(episode_start, bool).reshape(-1)
+            actions, _, _, core_state = self.forward(
+                obs, core_state, torch.as_tensor(starts, device=self.device), deterministic
+            )
+        chosen = actions.cpu().numpy().reshape((-1, *(self.action_space.shape or ())))
+        if isinstance(self.action_space, spaces.Box):
+            chosen = np.clip(chosen, self.action_space.low, self.action_space.high)
+        return chosen if batched else chosen[0], tuple(s.cpu().numpy() for s in core_state)

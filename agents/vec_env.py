@@ -1,0 +1,99 @@
+"""Gives Stable-Baselines3 a Gymnasium ``VectorEnv`` as it is: one call a step, no loop over environments."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from stable_baselines3.common.vec_env import VecEnv
+
+
+class GymnasiumVecEnv(VecEnv):
+    """A Gymnasium ``VectorEnv``, seen as a Stable-Baselines3 ``VecEnv``.
+
+    Stable-Baselines3 expects the first observation of a new episode in the step that ended the old one, whose last
+    observation goes into ``infos[i]["terminal_observation"]``. Environments that restart in the same step do so by
+    themselves; those of Gymnasium's ``SyncVectorEnv`` and ``AsyncVectorEnv`` that would restart later are reset
+    by their mask. Per-environment infos are given at the end of an episode; in between they are empty.
+
+    Args:
+        env: a vector environment; ``AutoresetMode.SAME_STEP``, or Gymnasium's sync or async one in any mode.
+
+    Raises:
+        ValueError: if the environment restarts in a later step and cannot be reset one by one.
+    """
+
+    def __init__(self, env: VectorEnv) -> None:
+        self.env = env
+        mode = env.metadata.get("autoreset_mode")
+        self._same_step = mode is AutoresetMode.SAME_STEP
+        if not self._same_step and not isinstance(env.unwrapped, (SyncVectorEnv, AsyncVectorEnv)):
+            raise ValueError(
+                f"{env} restarts episodes in mode {mode}, but Stable-Baselines3 needs the first observation of a new "
+                "episode in the same step: make it with autoreset_mode=AutoresetMode.SAME_STEP, or with "
+                'gym.make_vec(..., vectorization_mode="sync")'
+            )
+        self._quiet: list[dict[str, Any]] = [{} for _ in range(env.num_envs)]
+        self._actions: np.ndarray | None = None
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+
+    def reset(self) -> np.ndarray:
+        """Reset every environment, with the seeds given to ``seed()`` if there are any."""
+        seeds: Any = None if all(s is None for s in self._seeds) else list(self._seeds)
+        observations, _ = self.env.reset(seed=seeds)
+        self._reset_seeds()
+        return observations
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keep the actions for ``step_wait``."""
+        self._actions = actions
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Step every environment; return observations, rewards, dones and infos."""
+        observations, rewards, terminated, truncated, info = self.env.step(self._actions)
+        dones = terminated | truncated
+        infos = self._quiet
+        if dones.any():
+            infos = [{} for _ in range(self.num_envs)]
+            last = info["final_obs"] if self._same_step else observations.copy()
+            for i in np.flatnonzero(dones):
+                infos[i] = {
+                    "terminal_observation": last[i],
+                    "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
+                }
+            if not self._same_step:
+                observations, _ = self.env.reset(options={"reset_mask": dones})
+        return observations, rewards, dones, infos
+
+    def close(self) -> None:
+        """Close the vector environment."""
+        self.env.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Return an attribute of the vector environment, once for each index: they share it."""
+        return [getattr(self.env, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set an attribute of the vector environment, for all."""
+        if len(list(self._get_indices(indices))) != self.num_envs:
+            raise NotImplementedError("a vector environment's attributes are common to all: leave out the indices")
+        setattr(self.env, attr_name, value)
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        """Call a method of the vector environment once; the result is given for each index."""
+        result = getattr(self.env, method_name)(*method_args, **method_kwargs)
+        return [result for _ in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
+        """Whether a wrapper of this class is around the vector environment."""
+        env, found = self.env, False
+        while isinstance(env, gym.vector.VectorWrapper):
+            found = found or isinstance(env, wrapper_class)
+            env = env.env
+        return [found for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """Return a picture of every environment."""
+        frames = self.env.render()
+        return list(frames) if frames is not None else [None] * self.num_envs
