@@ -1,6 +1,6 @@
 """Advantage actor-critic, trained through whole lifetimes."""
 
-import io
+import json
 import pathlib
 from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
@@ -9,19 +9,25 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
+from plastic_rl.agents import archive
+from plastic_rl.agents.buffer import LifetimeBuffer
+from plastic_rl.agents.policies import PlasticPolicy
+from plastic_rl.agents.vec_env import GymnasiumVecEnv
+from plastic_rl.modules import PlasticRNN
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import explained_variance, obs_as_tensor
+from stable_baselines3.common.utils import check_for_correct_spaces, explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from torch.nn import functional as F
 
-from plastic_rl.agents import archive
-from plastic_rl.agents.buffer import LifetimeBuffer
-from plastic_rl.agents.policies import PlasticPolicy
-from plastic_rl.agents.vec_env import GymnasiumVecEnv
+FORMAT = "plastic-rl PlasticA2C 1"
+_SETTINGS = (
+    "n_steps", "gamma", "gae_lambda", "ent_coef", "squared_prob_coef", "vf_coef", "max_grad_norm",
+    "normalize_advantage", "seed",
+)  # fmt: skip
 
 Self = TypeVar("Self", bound="PlasticA2C")
 
@@ -223,6 +229,8 @@ class PlasticA2C(OnPolicyAlgorithm):
                 "try a smaller learning_rate or max_grad_norm"
             )
         self.policy.optimizer.step()
+        if isinstance(self.policy.core, PlasticRNN):
+            self.policy.core.constrain_()
 
         self._n_updates += 1
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
@@ -232,8 +240,8 @@ class PlasticA2C(OnPolicyAlgorithm):
         self.logger.record("train/gradient_norm", norm.item())
         explained = explained_variance(self.rollout_buffer.values.flatten(), self.rollout_buffer.returns.flatten())
         self.logger.record("train/explained_variance", explained)
-        if isinstance(eta := getattr(self.policy.core, "eta", None), torch.Tensor):
-            self.logger.record("train/eta", eta.item())
+        if isinstance(self.policy.core, PlasticRNN):
+            self.logger.record("train/eta", self.policy.core.eta.item())
 
     def learn(
         self: Self,
@@ -245,9 +253,159 @@ class PlasticA2C(OnPolicyAlgorithm):
         progress_bar: bool = False,
     ) -> Self:
         """Train for so many environment steps; arguments as in Stable-Baselines3."""
-        return super().learn(
-            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
-        )
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_core_state", "_first_state"]
+    def save(
+        self,
+        path: archive.File,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Save settings, weights and optimizer, in a file that can be loaded without running code.
+
+        Args:
+            path: a path (".zip" is added if it has no ending) or a file opened for writing bytes.
+            exclude: not supported: what is saved is fixed.
+            include: ``["run"]`` adds all that an exact continuation needs: random state, environment, core state.
+
+        Raises:
+            TypeError: a space or a policy setting that JSON cannot describe.
+        """
+        include = set(include or ())
+        if exclude or include - {"run"}:
+            raise ValueError('exclude must be left out, and include may be ["run"] only')
+        if isinstance(path, (str, pathlib.Path)) and not pathlib.Path(path).suffix:
+            path = pathlib.Path(path).with_suffix(".zip")
+        training: dict[str, Any] = {"optimizer": self.policy.optimizer.state_dict()}
+        if "run" in include:
+            training["run"] = self._run_state()
+        archive.write(path, archive.Archive(self.describe(), self.policy.state_dict(), training))
+
+    def describe(self) -> dict[str, Any]:
+        """Return all settings, as JSON can hold them; a learning rate schedule by its present value."""
+        settings = {name: getattr(self, name) for name in _SETTINGS}
+        settings["learning_rate"] = float(self.lr_schedule(self._current_progress_remaining))
+        description = {
+            "format": FORMAT,
+            "policy": self.policy_class.__name__,
+            "policy_kwargs": self.policy_kwargs,
+            "observation_space": archive.space_to_json(self.observation_space),
+            "action_space": archive.space_to_json(self.action_space),
+            "settings": settings,
+            "num_timesteps": self.num_timesteps,
+            "n_updates": self._n_updates,
+        }
+        try:
+            json.dumps(description)
+        except TypeError as error:
+            raise TypeError(f"this agent's policy_kwargs {self.policy_kwargs} cannot be saved: {error}") from error
+        return description
+
+    def _run_state(self) -> dict[str, Any]:
+        """All that training depends on beside weights and optimizer, as tensors and numbers."""
+        assert self.env is not None
+        state: dict[str, Any] = {"torch_rng": torch.get_rng_state(), "core": list(self._core_state or ())}
+        if self._last_obs is not None:
+            state["observations"] = torch.as_tensor(self._last_obs)
+            state["episode_starts"] = torch.as_tensor(self._last_episode_starts)
+        if self.env.has_attr("get_state"):
+            arrays = self.env.env_method("get_state", indices=0)[0]
+            # PyTorch's tensors of unsigned 64-bit numbers are newer than some versions that can read this.
+            state["env"] = {name: torch.from_numpy(_as_signed(array)) for name, array in arrays.items()}
+        return state
+
+    def _set_run_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``_run_state``."""
+        assert self.env is not None
+        torch.set_rng_state(state["torch_rng"])
+        if state["core"]:
+            self._core_state = type(self.policy.core.initial_state(1))(*state["core"])
+        if "observations" in state:
+            self._last_obs = state["observations"].numpy()
+            self._last_episode_starts = state["episode_starts"].numpy()
+        if "env" in state:
+            current = self.env.env_method("get_state", indices=0)[0]
+            arrays = {name: array.numpy() for name, array in state["env"].items()}
+            self.env.env_method(
+                "set_state",
+                {n: a.view(current[n].dtype) if n in current and a.dtype.kind == "i" else a for n, a in arrays.items()},
+                indices=0,
+            )
+
+    @classmethod
+    def load(  # type: ignore[override]
+        cls: type[Self],
+        path: archive.File,
+        env: GymEnv | gym.vector.VectorEnv | None = None,
+        device: torch.device | str = "auto",
+        resume: bool = False,
+        **kwargs: Any,
+    ) -> Self:
+        """Load an agent that ``save`` wrote. Nothing in the file is run.
+
+        Args:
+            path: a path (".zip" is added if there is no such file) or a file opened for reading bytes.
+            env: to go on training in; not needed to ``predict``.
+            device: where to put the network.
+            resume: go on exactly where an agent saved with ``include=["run"]`` stopped; needs env.
+            kwargs: settings that replace the saved ones, for example ``learning_rate``.
+
+        Raises:
+            plastic_rl.agents.archive.ArchiveError: the file is damaged, hostile or of another kind, or its weights
+                do not fit its settings.
+            ValueError: the environment's spaces are not the agent's.
+        """
+        if isinstance(path, (str, pathlib.Path)) and not pathlib.Path(path).exists():
+            path = pathlib.Path(path).with_suffix(".zip")
+        saved = archive.read(path)
+        agent = cls.from_description(saved.config, saved.weights, env=env, device=device, **kwargs)
+        try:
+            agent.policy.optimizer.load_state_dict(saved.training["optimizer"])
+            if resume:
+                if env is None or "run" not in saved.training:
+                    raise archive.ArchiveError('to resume, give an env, and a file saved with include=["run"]')
+                agent._set_run_state(saved.training["run"])
+        except (KeyError, TypeError, AttributeError, IndexError, RuntimeError, ValueError) as error:
+            if isinstance(error, archive.ArchiveError):
+                raise
+            raise archive.ArchiveError(f"the state of training in {path} does not fit the agent: {error}") from error
+        return agent
+
+    @classmethod
+    def from_description(
+        cls: type[Self],
+        description: dict[str, Any],
+        weights: dict[str, torch.Tensor],
+        env: GymEnv | gym.vector.VectorEnv | None = None,
+        device: torch.device | str = "auto",
+        **kwargs: Any,
+    ) -> Self:
+        """Make the agent that ``describe`` described, with these weights; arguments and errors as for ``load``."""
+        if description.get("format") != FORMAT:
+            raise archive.ArchiveError(f"not a description of a PlasticA2C agent: format {description.get('format')!r}")
+        try:
+            spaces_ = tuple(archive.space_from_json(description[k]) for k in ("observation_space", "action_space"))
+            settings = {name: description["settings"][name] for name in (*_SETTINGS, "learning_rate")} | kwargs
+            policy = cls.policy_aliases[description["policy"]]
+            agent = cls(policy, None, device=device, _init_setup_model=False, **settings)  # type: ignore[arg-type]
+            agent.policy_kwargs = description["policy_kwargs"]
+            agent.observation_space, agent.action_space = spaces_
+            agent.n_envs = 1
+            if env is not None:
+                wrapped = cls._wrap_env(env)
+                check_for_correct_spaces(wrapped, *spaces_)
+                agent.n_envs = wrapped.num_envs
+                agent.set_env(wrapped)
+            agent._setup_model()
+            agent.policy.load_state_dict(weights)
+            agent.num_timesteps, agent._n_updates = (
+                int(description["num_timesteps"]),
+                int(description["n_updates"]),
+            )
+        except (KeyError, TypeError, AttributeError, RuntimeError, AssertionError) as error:
+            raise archive.ArchiveError(f"the agent's settings and weights do not fit each other: {error}") from error
+        return agent
+
+
+def _as_signed(array: np.ndarray) -> np.ndarray:
+    return array.view(np.int64) if array.dtype == np.uint64 else array

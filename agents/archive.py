@@ -90,9 +90,7 @@ def read(file: File) -> Archive:
     try:
         loaded = torch.load(io.BytesIO(training), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise ArchiveError(
-            f"{TRAINING} of {name} is damaged or holds more than tensors; it was not run"
-        ) from error
+        raise ArchiveError(f"{TRAINING} of {name} is damaged or holds more than tensors; it was not run") from error
     if not isinstance(loaded, dict):
         raise ArchiveError(f"{TRAINING} of {name} is not a dictionary")
     return Archive(read_json(config, f"{CONFIG} of {name}"), read_weights(weights, f"{WEIGHTS} of {name}"), loaded)
@@ -131,7 +129,13 @@ def space_to_json(space: spaces.Space) -> dict[str, Any]:
             str(float(b.flat[0])) if b.size and (b == b.flat[0]).all() else [str(float(v)) for v in b.flat]
             for b in (space.low, space.high)
         )
-        return {"type": "Box", "low": low, "high": high, "shape": list(space.shape), "dtype": str(space.dtype)}
+        return {
+            "type": "Box",
+            "low": low,
+            "high": high,
+            "shape": list(space.shape),
+            "dtype": str(space.dtype),
+        }
     raise TypeError(f"an agent for {space} cannot be saved: Box and Discrete spaces can")
 
 

@@ -26,7 +26,12 @@ class LifetimeBuffer(RolloutBuffer):
     """
 
     def add(  # type: ignore[override]
-        self, obs: np.ndarray, action: np.ndarray, reward: np.ndarray, episode_start: np.ndarray, value: Tensor
+        self,
+        obs: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+        episode_start: np.ndarray,
+        value: Tensor,
     ) -> None:
         """Record a step of every environment; no log-probabilities, for the replay computes them anew."""
         t = self.pos

@@ -105,9 +105,7 @@ class PlasticPolicy(ActorCriticPolicy):
         """Return the features ``(B, F)`` of a batch of observations."""
         return super(ActorCriticPolicy, self).extract_features(observations, self.features_extractor)
 
-    def replay(
-        self, observations: Tensor, state: Any, episode_starts: Tensor
-    ) -> tuple[Distribution, Tensor]:
+    def replay(self, observations: Tensor, state: Any, episode_starts: Tensor) -> tuple[Distribution, Tensor]:
         """Run over whole lifetimes, differentiably.
 
         Args:
@@ -123,7 +121,11 @@ class PlasticPolicy(ActorCriticPolicy):
         return self.heads(hidden.flatten(0, 1))
 
     def forward(
-        self, obs: PyTorchObs, state: Any = None, episode_starts: Tensor | None = None, deterministic: bool = False
+        self,
+        obs: PyTorchObs,
+        state: Any = None,
+        episode_starts: Tensor | None = None,
+        deterministic: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor, Any]:
         """Take one step; return actions, values ``(B,)``, log-probabilities ``(B,)`` and the core's new state."""
         features = self.features(obs)

@@ -48,9 +48,7 @@ class _Yardsticks:
             lifetimes: how many mazes to sample.
             seed: which mazes to sample.
         """
-        return oracle.oracle_return(
-            self.config, self.dynamics.layout, require_int("lifetimes", lifetimes, 1), seed
-        )
+        return oracle.oracle_return(self.config, self.dynamics.layout, require_int("lifetimes", lifetimes, 1), seed)
 
     def random_return(self, lifetimes: int = 1000, seed: int = 0) -> float:
         """Return the mean return of uniformly random actions, measured over ``lifetimes`` lifetimes.
@@ -59,9 +57,7 @@ class _Yardsticks:
             lifetimes: how many lifetimes to play.
             seed: which mazes and which actions to play.
         """
-        return oracle.random_return(
-            self.config, self.dynamics.layout, require_int("lifetimes", lifetimes, 1), seed
-        )
+        return oracle.random_return(self.config, self.dynamics.layout, require_int("lifetimes", lifetimes, 1), seed)
 
 
 def _state(dynamics: MazeDynamics, index: int) -> MazeState:
@@ -81,8 +77,7 @@ def _state(dynamics: MazeDynamics, index: int) -> MazeState:
 
 def _warn_no_render_mode(env: str, modes: list[str]) -> None:
     gym.logger.warn(
-        f"render() of {env} shows nothing, since no render_mode was chosen: "
-        f"pass one of {modes} when making it."
+        f"render() of {env} shows nothing, since no render_mode was chosen: pass one of {modes} when making it."
     )
 
 
@@ -146,13 +141,9 @@ class MazeEnv(_Yardsticks, gym.Env[Observations, Any]):
             gymnasium.error.ResetNeeded: the lifetime has ended, or none has begun.
         """
         if not self.action_space.contains(action):
-            raise InvalidAction(
-                f"The action must be a whole number from 0 to 3 (see Action), but is {action!r}."
-            )
+            raise InvalidAction(f"The action must be a whole number from 0 to 3 (see Action), but is {action!r}.")
         if not self._running:
-            raise ResetNeeded(
-                "No lifetime is running: it has ended or was never begun. Call reset() before step()."
-            )
+            raise ResetNeeded("No lifetime is running: it has ended or was never begun. Call reset() before step().")
         rewards, ended = self.dynamics.step(np.array([action], dtype=np.int64))
         terminated = bool(ended[0])
         self._running = not terminated
@@ -331,7 +322,9 @@ class MazeVectorEnv(_Yardsticks, VectorEnv[Observations, Ints, npt.NDArray[Any]]
 
     def get_state(self) -> dict[str, npt.NDArray[Any]]:
         """Return where every maze stands, random streams included, as arrays by name."""
-        return {"seeded": self._seeded.copy(), "ended": self._ended.copy(), **self.dynamics.get_state()}
+        # Before the first reset (None) no lifetime runs anywhere; after a restart in the same step, all run.
+        ended = self._ended.copy() if self._any_ended is not False else np.zeros_like(self._ended)
+        return {"seeded": self._seeded.copy(), "ended": ended, **self.dynamics.get_state()}
 
     def set_state(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """Go on from what ``get_state`` of as many mazes of the same kind returned.
@@ -355,9 +348,7 @@ class MazeVectorEnv(_Yardsticks, VectorEnv[Observations, Ints, npt.NDArray[Any]]
         # Any bit above the lowest two is set in negative numbers and in numbers from 4 on.
         if np.count_nonzero(moves & ~3):
             wrong = moves[(moves & ~3) != 0][0]
-            raise InvalidAction(
-                f"Each action must be a whole number from 0 to 3 (see Action), but one is {wrong}."
-            )
+            raise InvalidAction(f"Each action must be a whole number from 0 to 3 (see Action), but one is {wrong}.")
         return moves
 
     def _reset_mask(self, options: dict[str, Any] | None) -> Bools:
@@ -370,9 +361,7 @@ class MazeVectorEnv(_Yardsticks, VectorEnv[Observations, Ints, npt.NDArray[Any]]
                 f"but is {mask.dtype} of shape {mask.shape}."
             )
         if not mask.any():
-            raise ValueError(
-                "options['reset_mask'] must name at least one maze to reset, but is False everywhere."
-            )
+            raise ValueError("options['reset_mask'] must name at least one maze to reset, but is False everywhere.")
         return mask
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: Bools) -> None:
@@ -384,8 +373,7 @@ class MazeVectorEnv(_Yardsticks, VectorEnv[Observations, Ints, npt.NDArray[Any]]
         else:
             if len(seed) != self.num_envs:
                 raise ValueError(
-                    f"A list of seeds must have one seed for each of the {self.num_envs} mazes, "
-                    f"but has {len(seed)}."
+                    f"A list of seeds must have one seed for each of the {self.num_envs} mazes, but has {len(seed)}."
                 )
             given = np.array([one is not None for one in seed]) & mask
             numbers = [one for one in seed if one is not None]

@@ -50,9 +50,7 @@ class PreviousActionReward(gym.Wrapper[Floats, Any, Any, Any], gym.utils.RecordC
         self._memory = _Memory(env.observation_space, env.action_space, 1, "gymnasium.wrappers")
         self.observation_space = self._memory.space
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Floats, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         """Reset the environment; nothing came before the observation."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._memory.clear(np.ones(1, dtype=np.bool_))
@@ -96,9 +94,7 @@ class PreviousActionRewardVector(VectorWrapper):
         self.observation_space = batch_space(self._memory.space, env.num_envs)
         self._restarting = np.zeros(env.num_envs, dtype=np.bool_)
 
-    def reset(
-        self, *, seed: Any = None, options: dict[str, Any] | None = None
-    ) -> tuple[Floats, dict[str, Any]]:
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         """Reset the environments, or those in ``options["reset_mask"]``."""
         # Read before the call: Gymnasium's own vector environments take the mask out of the options.
         mask = (options or {}).get("reset_mask", np.ones(self.num_envs, dtype=np.bool_))

@@ -45,17 +45,11 @@ class _Core(nn.Module):
     def _layer(self, input: Tensor, state: Any) -> tuple[Tensor, Any]:
         raise NotImplementedError
 
-    def forward(
-        self, input: Tensor, state: Any = None, *, episode_start: Tensor | None = None
-    ) -> tuple[Tensor, Any]:
+    def forward(self, input: Tensor, state: Any = None, *, episode_start: Tensor | None = None) -> tuple[Tensor, Any]:
         """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""
         layout = layout_of(input, self.input_size, self.batch_first)
         sequence = layout.sequence(input)
-        state = (
-            self.initial_state(sequence.shape[1])
-            if state is None
-            else self.state_type(*map(layout.state, state))
-        )
+        state = self.initial_state(sequence.shape[1]) if state is None else self.state_type(*map(layout.state, state))
         if episode_start is None:
             output, state = self._layer(sequence, state)
         else:

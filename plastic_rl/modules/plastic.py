@@ -61,6 +61,11 @@ class _Plastic(nn.Module):
         nn.init.uniform_(self.w, -bound, bound)
         nn.init.uniform_(self.alpha, -bound, bound)
 
+    def constrain_(self) -> None:
+        """Bring eta back into [0, 1], outside of which traces grow without bound; call it after optimizer steps."""
+        with torch.no_grad():
+            self.eta.clamp_(0.0, 1.0)
+
     def initial_state(self, batch_size: int) -> PlasticState:
         """Return the state at the start of a lifetime: zeros, ``(B, N)`` and ``(B, N, N)``."""
         n = self.hidden_size
@@ -112,9 +117,7 @@ class _FusedStepper(Stepper):
 
         assert isinstance(layer.rule, str)
         self._encode = layer.encode
-        self._fused = Fused(
-            steps, layer.w, layer.alpha, layer.eta, *state, layer.rule, layer.nonlinearity, layer.bound
-        )
+        self._fused = Fused(steps, layer.w, layer.alpha, layer.eta, *state, layer.rule, layer.nonlinearity, layer.bound)
 
     def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
         return self._fused.step(self._encode(input), episode_start)
