@@ -46,7 +46,7 @@ class MazeState:
     Attributes:
         walls: True for a wall, shape (size, size).
         agent: row and column of the agent.
-        goal: row and column of the goal.
+        goal: row and column of the goal, or None to leave it out.
         view: cells a side of the square that the agent sees.
         trail: the recent path, oldest cell first, in runs between which the agent was teleported.
         step: steps taken in this lifetime.
@@ -57,7 +57,7 @@ class MazeState:
 
     walls: Walls
     agent: Cell
-    goal: Cell
+    goal: Cell | None
     view: int
     trail: tuple[tuple[Cell, ...], ...]
     step: int
@@ -72,7 +72,8 @@ def maze_text(state: MazeState) -> str:
     for run in state.trail:
         for cell in run:
             cells[cell] = "· "
-    cells[state.goal] = "? "
+    if state.goal is not None:
+        cells[state.goal] = "? "
     cells[state.agent] = "@ "
     lines = ["".join(row).rstrip() for row in cells]
     lines.append(
@@ -210,7 +211,8 @@ def _draw_grid(pygame: ModuleType, state: MazeState, cell_size: int) -> Any:
     overlay = pygame.Surface(extent, pygame.SRCALPHA)
     _draw_trail(pygame, overlay, state, cell)
     surface.blit(overlay, (0, 0))
-    _draw_goal(pygame, surface, _centre(state.goal, cell), cell)
+    if state.goal is not None:
+        _draw_goal(pygame, surface, _centre(state.goal, cell), cell)
     _draw_agent(pygame, surface, _centre(state.agent, cell), cell)
     return pygame.transform.smoothscale(surface, (size * cell_size, size * cell_size))
 

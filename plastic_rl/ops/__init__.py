@@ -142,9 +142,7 @@ def _check(
             )
     if eta.ndim != 0:
         raise ValueError(f"eta has shape {tuple(eta.shape)}: expected a scalar")
-    if alpha.ndim > 2 or any(
-        have not in (1, want) for have, want in zip(reversed(alpha.shape), (N, N), strict=False)
-    ):
+    if alpha.ndim > 2 or any(have not in (1, want) for have, want in zip(reversed(alpha.shape), (N, N), strict=False)):
         raise ValueError(f"alpha has shape {tuple(alpha.shape)}: expected one that broadcasts to {(N, N)}")
     for name, tensor in {
         "w": w,
@@ -162,8 +160,7 @@ def _check(
         raise TypeError(f"u is {u.dtype}: expected a floating-point dtype")
     if episode_start is not None and (episode_start.dtype != torch.bool or episode_start.device != u.device):
         raise TypeError(
-            f"episode_start is {episode_start.dtype} on {episode_start.device}: "
-            f"expected torch.bool on {u.device}"
+            f"episode_start is {episode_start.dtype} on {episode_start.device}: expected torch.bool on {u.device}"
         )
 
 

@@ -24,9 +24,7 @@ from plastic_rl.rules import get_rule
 
 CHUNK = 256  # columns in a block of a wide network
 MAX_GROUP = 4  # episodes that share a pass over w and alpha ...
-GROUP_SIZE = (
-    1 << 16
-)  # ... while their traces have at most this many entries, so that all stays in a core's cache
+GROUP_SIZE = 1 << 16  # ... while their traces have at most this many entries, so that all stays in a core's cache
 WIDTH = 16  # the dimension of post neurons is padded to a multiple of this: whole vectors, whole cache lines
 STEP_SMALL = 1 << 20  # connections x episodes below which one step is not worth waking a second thread
 SMALL = 1 << 16  # connections x episodes x steps below which a second thread costs more than it saves
@@ -43,9 +41,7 @@ class _Announcer(numba.core.event.Listener):
             type(self).said = True
             folder = dispatcher.stats.cache_path
             kept = f"kept in {folder}" if folder else "not kept: no folder for Numba's cache is writable"
-            print(
-                f"plastic_rl: compiling the CPU kernels, some seconds ({kept})", file=sys.stderr, flush=True
-            )
+            print(f"plastic_rl: compiling the CPU kernels, some seconds ({kept})", file=sys.stderr, flush=True)
 
     def on_end(self, event: Any) -> None:
         pass
@@ -350,9 +346,7 @@ def sequence(
     if torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (u, w, alpha, eta, hidden, trace, clamp)
     ):
-        outputs, last = _Sequence.apply(
-            u, w, alpha, eta, hidden, trace, clamp, episode_start, rule, relu, bound
-        )
+        outputs, last = _Sequence.apply(u, w, alpha, eta, hidden, trace, clamp, episode_start, rule, relu, bound)
         return outputs, outputs[-1], last
     problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, False)
     h = problem.plan.pad_matrix(trace)

@@ -141,12 +141,8 @@ def add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, t0, t1,
                     at = (t * batch + b) * m + j
                     if t > t0:
                         xj = load(x, at)
-                        h0 = advance(
-                            rule, h0, splat(eta * pre(x, episode_start, t - 1, b, i)), xj, eta, bound
-                        )
-                        h1 = advance(
-                            rule, h1, splat(eta * pre(x, episode_start, t - 1, b, i + 1)), xj, eta, bound
-                        )
+                        h0 = advance(rule, h0, splat(eta * pre(x, episode_start, t - 1, b, i)), xj, eta, bound)
+                        h1 = advance(rule, h1, splat(eta * pre(x, episode_start, t - 1, b, i + 1)), xj, eta, bound)
                     gj = load(gz, at)
                     g0, g1 = splat(x[t, b, i]) * gj, splat(x[t, b, i + 1]) * gj
                     w0, w1 = w0 + g0, w1 + g1
@@ -159,9 +155,7 @@ def add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, t0, t1,
 
 
 @_inlined_whole
-def sum_last(
-    rule, eta, bound, episode_start, x, traces, g, post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1
-):
+def sum_last(rule, eta, bound, episode_start, x, traces, g, post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1):
     """The sums over the gradient of the last trace, which no step after it has made."""
     rows, m = g.shape[1:]
     lanes = lanes_of(x)
@@ -308,9 +302,7 @@ def into_traces(
                         xj = load(x, xi + j)
                         if rule == CLIP:
                             v0 = where_within(v0, load(traces, old + j) + splat(eta) * before0 * xj, bound)
-                            v1 = where_within(
-                                v1, load(traces, old + m + j) + splat(eta) * before1 * xj, bound
-                            )
+                            v1 = where_within(v1, load(traces, old + m + j) + splat(eta) * before1 * xj, bound)
                         store(post_sum, bi + j, load(post_sum, bi + j) + v0 * before0 + v1 * before1)
                         sum0 = sum0 + v0 * xj
                         sum1 = sum1 + v1 * xj
@@ -343,9 +335,7 @@ def build(name: str) -> Kernels:
     rule = CODES[name]
 
     @_kernel
-    def forward(
-        u, w, a, eta, bound, relu, clamp, episode_start, x, h, snapshots, every, t0, t1, b0, b1, j0, j1
-    ):
+    def forward(u, w, a, eta, bound, relu, clamp, episode_start, x, h, snapshots, every, t0, t1, b0, b1, j0, j1):
         """Steps t0 to t1 for episodes b0 to b1 and columns j0 to j1.
 
         h: (B, rows, m), in: the trace before the update of step t0 - 1 (of step 0 for t0 = 0), out: before the
@@ -468,8 +458,6 @@ def build(name: str) -> Kernels:
             if t == 0:
                 ghidden[c0:c1, b0:b1] = into_pre[0, c0:c1, b0:b1]
             if t == start:
-                add_weights(
-                    rule, eta, bound, episode_start, x, segment, gz, gw, ga, start, end, b0, b1, left, right
-                )
+                add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, start, end, b0, b1, left, right)
 
     return Kernels(forward, backward)

@@ -1,0 +1,187 @@
+"""The commands' settings: typed dataclasses, which become command lines, help texts and config.json."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from plastic_rl.errors import UsageError
+
+
+@dataclass(frozen=True)
+class MazeRun:
+    """Train a plastic agent with A2C to learn, within each lifetime, where a maze's hidden goal is."""
+
+    out: Path | None = None
+    """Run folder, new or empty; by default one under runs/ named after the time."""
+    resume: Path | None = None
+    """Run folder to go on with, from its last checkpoint; only --steps, --threads and --device may stand beside."""
+    steps: int = 22_000_000
+    """Environment steps in all, over all mazes."""
+    seed: int = 0
+    """Of all random numbers: with it, a run can be repeated."""
+    threads: int | None = None
+    """Processor threads; by default all cores."""
+    device: str = "cpu"
+    """Where the network is. The fused kernels are for the CPU."""
+    tensorboard: bool = False
+    """Whether to write a TensorBoard log into the run folder."""
+
+    env: str = "PlasticRL/GridMaze-v0"
+    """Environment id; also "module:id", and ids that are not mazes."""
+    size: int = 11
+    """Cells a side of the maze, outer wall included: odd, at least 5."""
+    lifetime: int = 250
+    """Steps in a lifetime."""
+    view: int = 3
+    """Cells a side of what the agent sees: odd."""
+    wall_penalty: float = 0.1
+    """What moving into a wall costs; reaching the goal pays 10."""
+    goal: Literal["anywhere", "periphery"] = "anywhere"
+    """Where goals are drawn."""
+    teleport: Literal["random", "center"] = "random"
+    """Where the agent goes after a hit."""
+
+    core: Literal["plastic", "rnn", "lstm"] = "plastic"
+    """Recurrent core of the agent; rnn and lstm are the controls without plasticity."""
+    hidden_size: int = 100
+    """Neurons in the core."""
+    rule: Literal["hebb", "oja", "clip"] = "hebb"
+    """Plasticity rule."""
+    alpha: Literal["connection", "neuron", "shared"] = "connection"
+    """Plasticity coefficients: one per connection, per neuron, or one for all."""
+    nonlinearity: Literal["tanh", "relu"] = "tanh"
+    """Of the neurons (not of lstm)."""
+    eta: float = 0.01
+    """Initial learning rate of the trace; it is trained too."""
+
+    envs: int = 30
+    """Lifetimes lived side by side."""
+    n_steps: int | None = None
+    """Steps per maze and update. Default: the whole lifetime."""
+    learning_rate: float = 5e-4
+    """Adam's learning rate at the start."""
+    decay_steps: int = 0
+    """Environment steps over which the learning rate falls linearly to a tenth; 0: it stays."""
+    gamma: float = 0.9
+    """Discount factor."""
+    gae_lambda: float = 1.0
+    """Of generalized advantage estimation; 1: returns minus values, as in the paper."""
+    ent_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    squared_prob_coef: float = 0.03
+    """Weight of the penalty on squared action probabilities, the paper's stand-in for the entropy bonus."""
+    vf_coef: float = 0.1
+    """Weight of the squared error of the values."""
+    max_grad_norm: float = 4.0
+    """Norm to which gradients are clipped."""
+    normalize_advantage: bool = False
+    """Whether to scale advantages to standard deviation 1 in each update."""
+
+    log_every: int = 300_000
+    """Environment steps between rows of metrics.csv."""
+    checkpoint_every: float = 60.0
+    """Seconds between checkpoints."""
+    eval_episodes: int = 300
+    """Fresh lifetimes that the finished agent is tested on."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the environment."""
+        at_least = {
+            "steps": 1, "envs": 1, "hidden_size": 1, "log_every": 1, "eval_episodes": 1, "seed": 0, "decay_steps": 0,
+            "threads": 1, "n_steps": 1, "vf_coef": 0, "ent_coef": 0, "squared_prob_coef": 0, "checkpoint_every": 0,
+        }  # fmt: skip
+        for name, least in at_least.items():
+            _require(self, name, lambda v, least=least: v >= least, f"at least {least}")
+        for name in ("gamma", "gae_lambda", "eta"):
+            _require(self, name, lambda v: 0 <= v <= 1, "from 0 to 1")
+        for name in ("learning_rate", "max_grad_norm"):
+            _require(self, name, lambda v: v > 0, "above 0")
+
+    def env_kwargs(self) -> dict[str, Any]:
+        """Return the settings of the maze; for other environments, those that were changed."""
+        names = ("size", "lifetime", "view", "wall_penalty", "goal", "teleport")
+        wanted = names if "PlasticRL/" in self.env else changed(self).intersection(names)
+        return {name: getattr(self, name) for name in wanted}
+
+    def policy_kwargs(self) -> dict[str, Any]:
+        """Return the settings of the network."""
+        kwargs: dict[str, Any] = {"core": self.core, "hidden_size": self.hidden_size}
+        if self.core == "plastic":
+            kwargs |= {"rule": self.rule, "alpha": self.alpha, "eta": self.eta}
+        if self.core != "lstm":
+            kwargs["nonlinearity"] = self.nonlinearity
+        return kwargs
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON can hold them, without the folders."""
+        return {name: value for name, value in asdict(self).items() if name not in ("out", "resume")}
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Test a run's agent on fresh lifetimes, and compare it with random play and with an all-knowing agent."""
+
+    run: Path
+    """Run folder."""
+    episodes: int = 300
+    """Lifetimes to play."""
+    out: Path | None = None
+    """Folder for summary.json; by default evaluation/ in the run folder."""
+    seed: int = 0
+    """Which fresh lifetimes; never those of training."""
+    deterministic: bool = False
+    """Take the likeliest action instead of a sample."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        _require(self, "episodes", lambda v: v >= 1, "at least 1")
+        _require(self, "seed", lambda v: v >= 0, "at least 0")
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Watch a run's agent in a window, or write one lifetime as a GIF."""
+
+    run: Path
+    """Run folder."""
+    gif: Path | None = None
+    """Write this file instead of opening a window; needs no display."""
+    seed: int = 0
+    """Which lifetime to begin with."""
+    fps: int = 12
+    """Steps a second."""
+    deterministic: bool = False
+    """Take the likeliest action instead of a sample."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        _require(self, "seed", lambda v: v >= 0, "at least 0")
+        _require(self, "fps", lambda v: 1 <= v <= 100, "from 1 to 100")
+
+
+@dataclass(frozen=True)
+class Play:
+    """Drive the maze yourself: find the hidden goal, then find it again. Arrow keys or WASD, R new, Q quit."""
+
+    size: int = 11
+    """Cells a side, outer wall included: odd, at least 5."""
+    lifetime: int = 250
+    """Steps in a lifetime."""
+    random_walls: bool = False
+    """Whether to draw the walls anew in every lifetime."""
+    show_goal: bool = False
+    """Whether to show the goal, which agents never see."""
+    seed: int = 0
+    """Which lifetime to begin with."""
+
+
+def _require(config: Any, name: str, holds: Callable[[Any], bool], expected: str) -> None:
+    value = getattr(config, name)
+    if value is not None and not holds(value):
+        raise UsageError(f"--{name.replace('_', '-')} is {value}: expected {expected}")
+
+
+def changed(config: MazeRun) -> set[str]:
+    """Return the names of the settings that are not the default."""
+    return {f.name for f in fields(config) if getattr(config, f.name) != f.default}

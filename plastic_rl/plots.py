@@ -1,0 +1,64 @@
+"""Pictures of a run: its learning curve, and a lifetime as an animation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+BLUE, INK, FAINT, GRID = "#2563eb", "#1e293b", "#6b778c", "#e5e9f0"
+
+
+def learning_curve(path: Path, rows: Sequence[dict[str, float]], title: str, levels: dict[str, float]) -> None:
+    """Draw return against environment steps, with horizontal levels to compare with."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    steps = np.array([row["steps"] for row in rows if "return_mean" in row]) / 1e6
+    returns = np.array([row["return_mean"] for row in rows if "return_mean" in row])
+    axes.plot(steps, returns, color=BLUE, linewidth=2)
+    right = max(steps.max() if len(steps) else 0, 1e-6)
+    for name, level in levels.items():
+        axes.axhline(level, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        axes.annotate(
+            f"{name} {level:.1f}", (right, level), textcoords="offset points", xytext=(-2, 4), ha="right",
+            color=FAINT, fontsize=9,
+        )  # fmt: skip
+    axes.set_title(title, color=INK, fontsize=11, loc="left")
+    axes.set_xlabel("environment steps (million)", color=INK)
+    axes.set_ylabel("return per lifetime", color=INK)
+    axes.set_xlim(0, right)
+    axes.margins(y=0.08)
+    axes.grid(color=GRID)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=FAINT)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(FAINT)
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, format="png")
+    temporary.replace(path)
+
+
+def animation(path: Path, frames: Sequence[np.ndarray], fps: int) -> None:
+    """Write frames (height, width, 3) uint8 as a GIF that repeats, and rests on its last frame."""
+    from PIL import Image
+
+    # One palette for all frames, made from the first and the last: changing palettes flicker.
+    both = Image.fromarray(np.concatenate([frames[0], frames[-1]]))
+    palette = both.quantize(48, method=Image.Quantize.MEDIANCUT)
+    images = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
+    step = max(20, round(1000 / fps))
+    temporary = path.with_name(f".{path.name}")
+    images[0].save(
+        temporary,
+        format="GIF",
+        save_all=True,
+        append_images=images[1:],
+        duration=[step] * (len(images) - 1) + [1500],
+        loop=0,
+    )
+    temporary.replace(path)
