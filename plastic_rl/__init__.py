@@ -10,23 +10,19 @@ from typing import TYPE_CHECKING
 from plastic_rl.envs.registration import register_envs
 
 if TYPE_CHECKING:
-    from plastic_rl.modules import (
-        LSTMCore as LSTMCore,
-    )
-    from plastic_rl.modules import (
-        PlasticRNN as PlasticRNN,
-    )
-    from plastic_rl.modules import (
-        PlasticRNNCell as PlasticRNNCell,
-    )
-    from plastic_rl.modules import (
-        RNNCore as RNNCore,
-    )
-    from plastic_rl.modules import (
-        matching_hidden_size as matching_hidden_size,
-    )
-    from plastic_rl.ops import PlasticState as PlasticState
-    from plastic_rl.ops import plastic_rnn as plastic_rnn
+    from plastic_rl.modules import LSTMCore, PlasticRNN, PlasticRNNCell, RNNCore, matching_hidden_size
+    from plastic_rl.ops import PlasticState, plastic_rnn
+
+__all__ = [
+    "LSTMCore",
+    "PlasticRNN",
+    "PlasticRNNCell",
+    "PlasticState",
+    "RNNCore",
+    "__version__",
+    "matching_hidden_size",
+    "plastic_rnn",
+]
 
 __version__ = "0.1.0"
 
@@ -39,8 +35,6 @@ _LAZY = {
     "PlasticState": "plastic_rl.ops",
     "plastic_rnn": "plastic_rl.ops",
 }
-
-__all__ = ["__version__", *sorted(_LAZY)]
 
 
 def __getattr__(name: str) -> object:

@@ -161,9 +161,7 @@ def test_a_wrapped_spec_makes_the_env_again():
 def test_vector_is_single(name, mode):
     """Wrapping the batch gives what batching the wrapped gives, infos with final observations included."""
     seeds = [5, 6, 7]
-    outside = PreviousActionRewardVector(
-        SyncVectorEnv([functools.partial(make_echo, name)] * 3, autoreset_mode=mode)
-    )
+    outside = PreviousActionRewardVector(SyncVectorEnv([functools.partial(make_echo, name)] * 3, autoreset_mode=mode))
     inside = SyncVectorEnv([functools.partial(make_wrapped_echo, name)] * 3, autoreset_mode=mode)
     assert outside.single_observation_space == inside.single_observation_space
     assert outside.observation_space == inside.observation_space
