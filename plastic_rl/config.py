@@ -16,7 +16,7 @@ class MazeRun:
     """Run folder, new or empty; by default one under runs/ named after the time."""
     resume: Path | None = None
     """Run folder to go on with, from its last checkpoint; only --steps, --threads and --device may stand beside."""
-    steps: int = 22_000_000
+    steps: int = 12_000_000
     """Environment steps in all, over all mazes."""
     seed: int = 0
     """Of all random numbers: with it, a run can be repeated."""
@@ -55,7 +55,7 @@ class MazeRun:
     eta: float = 0.01
     """Initial learning rate of the trace; it is trained too."""
 
-    envs: int = 30
+    envs: int = 16
     """Lifetimes lived side by side."""
     n_steps: int | None = None
     """Steps per maze and update. Default: the whole lifetime."""
@@ -78,7 +78,7 @@ class MazeRun:
     normalize_advantage: bool = False
     """Whether to scale advantages to standard deviation 1 in each update."""
 
-    log_every: int = 300_000
+    log_every: int = 200_000
     """Environment steps between rows of metrics.csv."""
     checkpoint_every: float = 60.0
     """Seconds between checkpoints."""

@@ -1,5 +1,6 @@
 """The ``maze`` command: training into a run folder, and going on after a stop."""
 
+import os
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from plastic_rl.agents.a2c import DivergenceError
 from plastic_rl.config import MazeRun, changed
 from plastic_rl.errors import UsageError, UserError
 from plastic_rl.modules.controls import count_parameters
+from plastic_rl.ops import get_num_threads, set_num_threads
 from plastic_rl.playing import comparison, env_settings, make_vec, assess, write_lifetime
 from plastic_rl.plots import learning_curve
 from plastic_rl.tables import duration, number
@@ -130,8 +132,8 @@ def train(config: MazeRun) -> None:
         folder, config = config.resume, _resumed(config)
     else:
         folder = runs.create(config.out, "maze")
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
+    set_num_threads(config.threads or os.cpu_count())
     kwargs = config.env_kwargs()
     env = make_vec(config.env, config.envs, kwargs)
     schedule = Schedule(config.learning_rate, config.decay_steps)
@@ -199,7 +201,7 @@ def _run(folder: Path, config: MazeRun, agent: PlasticA2C, seconds: float) -> No
         raise UserError('--tensorboard needs its package: pip install "plastic-rl[tensorboard]"') from error
     print(
         f"{folder}: {count_parameters(agent.policy):,} parameters, {config.envs} environments of {config.env}, "
-        f"{torch.get_num_threads()} threads"
+        f"{get_num_threads()} threads"
     )
     if rows or agent.num_timesteps:
         print(f"going on from step {number(agent.num_timesteps)}")
@@ -245,7 +247,7 @@ def _finish(folder: Path, config: MazeRun, agent: PlasticA2C, seconds: float) ->
             "env": config.env,
             "core": config.core,
             "seed": config.seed,
-            "threads": torch.get_num_threads(),
+            "threads": get_num_threads(),
         },
     )
     print(f"trained {number(agent.num_timesteps)} steps in {duration(seconds)}; tested on fresh lifetimes:\n")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from plastic_rl.ops import reference
+from plastic_rl.ops.threads import get_num_threads, set_num_threads
 from plastic_rl.rules import RULE_NAMES, Rule, get_rule
 
 Engine = Literal["auto", "reference", "fused"]
@@ -164,4 +165,4 @@ def _check(
         )
 
 
-__all__ = ["PlasticState", "plastic_rnn"]
+__all__ = ["PlasticState", "get_num_threads", "plastic_rnn", "set_num_threads"]

@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from plastic_rl.ops import kernels_cpu
 from plastic_rl.ops.simd import BYTES
+from plastic_rl.ops.threads import get_num_threads
 from plastic_rl.rules import get_rule
 
 CHUNK = 256  # columns in a block of a wide network
@@ -105,7 +106,7 @@ class _Plan:
         self.chunk = CHUNK if n >= 2 * CHUNK else self.width
         self.chunks = -(-self.width // self.chunk)
         self.every = max(1, math.isqrt(steps))
-        self.threads = 1 if steps * batch * n * n < SMALL else torch.get_num_threads()
+        self.threads = 1 if steps * batch * n * n < SMALL else get_num_threads()
 
     def episodes(self, group: int) -> tuple[int, int]:
         return group * self.group, min(self.batch, (group + 1) * self.group)
@@ -380,7 +381,7 @@ class Stepper:
         self._rule = get_rule(rule, bound)
         self._u = u.numpy()
         self._h = self._problem.plan.pad_matrix(trace)
-        self._threads = 1 if batch * n * n < STEP_SMALL else torch.get_num_threads()
+        self._threads = 1 if batch * n * n < STEP_SMALL else get_num_threads()
         self.steps_done = 0
 
     def step(self, u: Tensor, episode_start: Tensor) -> Tensor:
