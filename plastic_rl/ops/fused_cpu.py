@@ -27,6 +27,7 @@ CHUNK = 256  # columns in a block of a wide network
 MAX_GROUP = 4  # episodes that share a pass over w and alpha ...
 GROUP_SIZE = 1 << 16  # ... while their traces have at most this many entries, so that all stays in a core's cache
 WIDTH = 16  # the dimension of post neurons is padded to a multiple of this: whole vectors, whole cache lines
+STRIDE = 3  # backward keeps every third trace of a segment in memory, and remakes those between in registers
 STEP_SMALL = 1 << 20  # connections x episodes below which one step is not worth waking a second thread
 SMALL = 1 << 16  # connections x episodes x steps below which a second thread costs more than it saves
 
@@ -105,7 +106,7 @@ class _Plan:
         self.groups = -(-batch // self.group)
         self.chunk = CHUNK if n >= 2 * CHUNK else self.width
         self.chunks = -(-self.width // self.chunk)
-        self.every = max(1, math.isqrt(steps))
+        self.every = math.isqrt(STRIDE * steps)
         self.threads = 1 if steps * batch * n * n < SMALL else get_num_threads()
 
     def episodes(self, group: int) -> tuple[int, int]:
@@ -258,11 +259,11 @@ def _backward(p: _Problem, trace: np.ndarray, goutputs: np.ndarray, gtrace: np.n
     into_pre = _zeros((2, plan.chunks, plan.batch, m), real)
 
     def segment() -> np.ndarray:
-        return _empty((plan.every + 1, plan.group, rows, m), real)
+        return _empty((-(-plan.every // STRIDE), plan.group, rows, m), real)
 
     def steps(segment: np.ndarray, group: int, t0: int, t1: int, c0: int, c1: int) -> None:
         p.kernels.backward(
-            p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.episode_start, x, trace, p.snapshots, plan.every,
+            p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.episode_start, x, trace, p.snapshots, plan.every, STRIDE,
             goutputs, gtrace is not None, gz, gclamp, g, galpha[group], gw[group], geta, ghidden,
             segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
             t0, t1, *plan.episodes(group), plan.chunk, c0, c1,

@@ -6,8 +6,8 @@ depend on which one did.
 
 Where an array's last dimension runs over post neurons j, it is padded with zeros to a width ``m`` of whole vectors,
 and vectors run along it. Where the one before runs over pre neurons i, it is padded to ``rows``, an even number, and
-rows are taken in pairs, which share what is loaded per column. ``n`` is the number of neurons. ``x`` (T + 1, B, m) holds
-the initial hidden state at 0 and the output of step t at t + 1: ``x[t]`` is the activity *before* step t.
+rows are taken in pairs, which share what is loaded per column. ``n`` is the number of neurons. ``x`` (T + 1, B, m)
+holds the initial hidden state at 0 and the output of step t at t + 1: ``x[t]`` is the activity *before* step t.
 """
 
 from functools import lru_cache
@@ -92,33 +92,48 @@ def advance(rule, h, gain, x, eta, bound):
 
 
 @_inlined_whole
-def recompute(rule, eta, bound, episode_start, x, trace, snapshots, segment, t0, t1, b0, b1, j0, j1):
-    """Put the trace of step t0 + k into ``segment[k + 1]``, and that of the step before into ``segment[0]``."""
-    rows, m = trace.shape[1:]
-    lanes = lanes_of(x)
-    batch, group, every = x.shape[1], segment.shape[1], segment.shape[0] - 1
-    for b in range(b0, b1):
-        if t0 > 0:
-            segment[0, b - b0, :, j0:j1] = snapshots[t0 // every - 1, b, :, j0:j1]
-        elif episode_start[0, b]:
-            segment[1, b - b0, :, j0:j1] = 0
+def rebuild(rule, eta, bound, episode_start, x, traces, i0, s0, s1, b, i, j):
+    """The trace of step s1, at vector j of rows i and i + 1, from that of step s0, at i0 + j in ``traces``."""
+    batch, m = x.shape[1:]
+    h0, h1 = load(traces, i0 + j), load(traces, i0 + m + j)
+    for s in range(s0, s1):
+        if episode_start[s + 1, b]:
+            h0, h1 = splat(x.dtype.type(0)), splat(x.dtype.type(0))
         else:
-            segment[1, b - b0, :, j0:j1] = trace[b, :, j0:j1]
-        for t in range(max(t0, 1), t1):
-            k = t - t0
-            if episode_start[t, b]:
-                segment[k + 1, b - b0, :, j0:j1] = 0
-                continue
-            for i in range(rows):
-                old = ((k * group + b - b0) * rows + i) * m
-                new, xi = old + group * rows * m, (t * batch + b) * m
-                gain = splat(eta * pre(x, episode_start, t - 1, b, i))
+            xj = load(x, ((s + 1) * batch + b) * m + j)
+            h0 = advance(rule, h0, splat(eta * pre(x, episode_start, s, b, i)), xj, eta, bound)
+            h1 = advance(rule, h1, splat(eta * pre(x, episode_start, s, b, i + 1)), xj, eta, bound)
+    return h0, h1
+
+
+@_inline
+def kept_step(start, stride, k):
+    """The step whose trace ``segment[k]`` holds: the one before ``start + k * stride``, if there is one."""
+    return max(start + k * stride - 1, 0)
+
+
+@_inlined_whole
+def recompute(
+    rule, eta, bound, episode_start, x, trace, snapshots, every, segment, stride, start, end, b0, b1, j0, j1
+):  # fmt: skip
+    """Fill ``segment`` with every stride-th trace of the steps from start to end, row by row."""
+    rows, m = trace.shape[1:]
+    lanes, group = lanes_of(x), segment.shape[1]
+    for b in range(b0, b1):
+        if start > 0:
+            segment[0, b - b0, :, j0:j1] = snapshots[start // every - 1, b, :, j0:j1]
+        elif episode_start[0, b]:
+            segment[0, b - b0, :, j0:j1] = 0
+        else:
+            segment[0, b - b0, :, j0:j1] = trace[b, :, j0:j1]
+        for i in range(0, rows, 2):
+            for k in range(1, (end - start + stride - 1) // stride):
+                old, new = (((k - 1) * group + b - b0) * rows + i) * m, ((k * group + b - b0) * rows + i) * m
+                s0, s1 = kept_step(start, stride, k - 1), kept_step(start, stride, k)
                 for j in range(j0, j1, lanes):
-                    store(
-                        segment,
-                        new + j,
-                        advance(rule, load(segment, old + j), gain, load(x, xi + j), eta, bound),
-                    )
+                    h0, h1 = rebuild(rule, eta, bound, episode_start, x, segment, old, s0, s1, b, i, j)
+                    store(segment, new + j, h0)
+                    store(segment, new + m + j, h1)
 
 
 @_inlined_whole
@@ -126,11 +141,11 @@ def add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, t0, t1,
     """Add the gradients of w and alpha over steps t0 to t1, with the traces recomputed in registers."""
     rows, m = gw.shape
     lanes = lanes_of(x)
-    batch, group = x.shape[1], segment.shape[1]
+    batch = x.shape[1]
     zero = splat(gw.dtype.type(0))
     for i in range(0, rows, 2):
         for b in range(b0, b1):
-            first = ((group + b - b0) * rows + i) * m
+            first = ((b - b0) * rows + i) * m
             for j in range(j0, j1, lanes):
                 h0, h1 = load(segment, first + j), load(segment, first + m + j)
                 w0, w1, a0, a1 = zero, zero, zero, zero
@@ -139,7 +154,7 @@ def add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, t0, t1,
                         h0, h1 = zero, zero
                         continue
                     at = (t * batch + b) * m + j
-                    if t > t0:
+                    if t > 0:  # segment[0] holds the trace of step t0 - 1, or of step 0 itself
                         xj = load(x, at)
                         h0 = advance(rule, h0, splat(eta * pre(x, episode_start, t - 1, b, i)), xj, eta, bound)
                         h1 = advance(rule, h1, splat(eta * pre(x, episode_start, t - 1, b, i + 1)), xj, eta, bound)
@@ -155,28 +170,35 @@ def add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, t0, t1,
 
 
 @_inlined_whole
-def sum_last(rule, eta, bound, episode_start, x, traces, g, post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1):
+def sum_last(
+    rule, eta, bound, episode_start, x, traces, s0, g, post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1
+):  # fmt: skip
     """The sums over the gradient of the last trace, which no step after it has made."""
     rows, m = g.shape[1:]
     lanes = lanes_of(x)
-    batch, group, steps = x.shape[1], traces.shape[1], x.shape[0] - 1
+    batch, last = x.shape[1], x.shape[0] - 2
+    zero = splat(x.dtype.type(0))
     for b in range(b0, b1):
-        for i in range(rows):
-            gi, xi, bi = (b * rows + i) * m, (steps * batch + b) * m, b * m
-            hi = ((group + b - b0) * rows + i) * m
-            p = splat(pre(x, episode_start, steps - 1, b, i))
+        for i in range(0, rows, 2):
+            gi, xi, bi, hi = (b * rows + i) * m, ((last + 1) * batch + b) * m, b * m, ((b - b0) * rows + i) * m
+            p0 = splat(pre(x, episode_start, last, b, i))
+            p1 = splat(pre(x, episode_start, last, b, i + 1))
             for c in range(c0, c1):
-                sum_j = splat(x.dtype.type(0))
+                sum0, sum1 = zero, zero
                 for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
-                    v, xj, hj = load(g, gi + j), load(x, xi + j), load(traces, hi + j)
+                    v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
+                    h0, h1 = rebuild(rule, eta, bound, episode_start, x, traces, hi, s0, last, b, i, j)
                     if rule == CLIP:
-                        v = where_within(v, hj + splat(eta) * p * xj, bound)
-                        store(g, gi + j, v)
-                    store(post_sum, bi + j, load(post_sum, bi + j) + v * p)
-                    sum_j = sum_j + v * xj
+                        v0 = where_within(v0, h0 + splat(eta) * p0 * xj, bound)
+                        v1 = where_within(v1, h1 + splat(eta) * p1 * xj, bound)
+                        store(g, gi + j, v0)
+                        store(g, gi + m + j, v1)
+                    store(post_sum, bi + j, load(post_sum, bi + j) + v0 * p0 + v1 * p1)
+                    sum0, sum1 = sum0 + v0 * xj, sum1 + v1 * xj
                     if rule == OJA:
-                        store(decay_sum, bi + j, load(decay_sum, bi + j) + v * hj)
-                pre_sum[c, b, i] = total(sum_j)
+                        store(decay_sum, bi + j, load(decay_sum, bi + j) + v0 * h0 + v1 * h1)
+                pre_sum[c, b, i] = total(sum0)
+                pre_sum[c, b, i + 1] = total(sum1)
 
 
 @_inline
@@ -262,13 +284,13 @@ def into_trace(rule, v, hj, gj, aj, p, post, eta):
 
 @_inlined_whole
 def into_traces(
-    rule, w, a, eta, bound, episode_start, x, t, traces, g, gz, post_sum, decay_sum, pre_sum, decayed, into_pre,
+    rule, w, a, eta, bound, episode_start, x, t, traces, s0, g, gz, post_sum, decay_sum, pre_sum, decayed, into_pre,
     b0, b1, chunk, c0, c1,
 ):  # fmt: skip
     """One pass over the rows: the gradients of the trace and the activity before step t, and step t - 1's sums."""
     rows, m = w.shape
     lanes = lanes_of(w)
-    batch, group, chunks = x.shape[1], traces.shape[1], into_pre.shape[1]
+    batch, chunks = x.shape[1], into_pre.shape[1]
     nought = w.dtype.type(0)
     zero = splat(nought)
     decayed[b0:b1, c0:c1] = 0
@@ -280,8 +302,7 @@ def into_traces(
                 pre_sum[c0:c1, b, i : i + 2] = 0
                 continue
             gi, wi, bi, xi = (b * rows + i) * m, i * m, b * m, (t * batch + b) * m
-            old = ((b - b0) * rows + i) * m
-            hi = old + group * rows * m
+            hi = ((b - b0) * rows + i) * m
             p0, p1 = splat(x[t, b, i]), splat(x[t, b, i + 1])
             before0 = splat(pre(x, episode_start, t - 1, b, i) if t > 0 else nought)
             before1 = splat(pre(x, episode_start, t - 1, b, i + 1) if t > 0 else nought)
@@ -290,8 +311,13 @@ def into_traces(
                 decay = load(decayed, (b * chunks + c) * lanes)
                 for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
                     gj, post = load(gz, xi + j), load(x, xi + batch * m + j)
-                    v0, h0, a0 = load(g, gi + j), load(traces, hi + j), load(a, wi + j)
-                    v1, h1, a1 = load(g, gi + m + j), load(traces, hi + m + j), load(a, wi + m + j)
+                    v0, a0 = load(g, gi + j), load(a, wi + j)
+                    v1, a1 = load(g, gi + m + j), load(a, wi + m + j)
+                    old0, old1 = rebuild(rule, eta, bound, episode_start, x, traces, hi, s0, max(t - 1, 0), b, i, j)
+                    h0, h1, xj = old0, old1, load(x, xi + j)
+                    if t > 0:
+                        h0 = advance(rule, old0, splat(eta) * before0, xj, eta, bound)
+                        h1 = advance(rule, old1, splat(eta) * before1, xj, eta, bound)
                     into0 = into0 + gj * (load(w, wi + j) + a0 * h0)
                     into1 = into1 + gj * (load(w, wi + m + j) + a1 * h1)
                     if rule == HEBB:
@@ -299,16 +325,14 @@ def into_traces(
                     v0 = into_trace(rule, v0, h0, gj, a0, p0, post, eta)
                     v1 = into_trace(rule, v1, h1, gj, a1, p1, post, eta)
                     if t > 0:
-                        xj = load(x, xi + j)
                         if rule == CLIP:
-                            v0 = where_within(v0, load(traces, old + j) + splat(eta) * before0 * xj, bound)
-                            v1 = where_within(v1, load(traces, old + m + j) + splat(eta) * before1 * xj, bound)
+                            v0 = where_within(v0, old0 + splat(eta) * before0 * xj, bound)
+                            v1 = where_within(v1, old1 + splat(eta) * before1 * xj, bound)
                         store(post_sum, bi + j, load(post_sum, bi + j) + v0 * before0 + v1 * before1)
                         sum0 = sum0 + v0 * xj
                         sum1 = sum1 + v1 * xj
                         if rule == OJA:
-                            olds = v0 * load(traces, old + j) + v1 * load(traces, old + m + j)
-                            store(decay_sum, bi + j, load(decay_sum, bi + j) + olds)
+                            store(decay_sum, bi + j, load(decay_sum, bi + j) + v0 * old0 + v1 * old1)
                     store(g, gi + j, v0)
                     store(g, gi + m + j, v1)
                 store(decayed, (b * chunks + c) * lanes, decay)
@@ -388,7 +412,7 @@ def build(name: str) -> Kernels:
                         store(h, hi + j, advance(rule, load(h, hi + j), gain, load(x, xi + j), eta, bound))
 
     @_kernel
-    def backward(w, a, eta, bound, relu, clamp, episode_start, x, trace, snapshots, every,
+    def backward(w, a, eta, bound, relu, clamp, episode_start, x, trace, snapshots, every, stride,
                  gout, has_gtrace, gz, gclamp, g, ga, gw, geta, ghidden,
                  segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
                  t0, t1, b0, b1, chunk, c0, c1):  # fmt: skip
@@ -396,60 +420,37 @@ def build(name: str) -> Kernels:
 
         gout: (T, B, n), gradient of the outputs. g: (B, rows, m), in: gradient of the last trace, out: of the first.
         gz: (T, B, m), gradient of u. gclamp: (T, B, n) or empty. ga, gw: (rows, m), sums of this group.
-        geta: (B, C) float64. ghidden: (C, B, m), a share per chunk. segment: (every + 1, group, rows, m) scratch.
+        geta: (B, C) float64. ghidden: (C, B, m), a share per chunk. segment: (ceil(every / stride), group, rows, m)
+        scratch, [k]: the trace of step ``kept_step(start, stride, k)``, start a multiple of every.
         post_sum, decay_sum: (B, m), the sums over pre neurons that the step to come needs: g * pre and g * trace.
         pre_sum: (C, B, m), the sum over a chunk of g * x. decayed: (B, C, lanes) scratch. into_pre: (2, C, B, m),
         gradient of the activity before a step, a share per chunk; chunks read each other's, so steps take turns
         with its two halves.
         """
         m = w.shape[1]
-        batch, chunks, steps = x.shape[1], into_pre.shape[1], x.shape[0] - 1
+        chunks, steps = into_pre.shape[1], x.shape[0] - 1
         left, right = c0 * chunk, min(m, c1 * chunk)
         for t in range(t1 - 1, t0 - 1, -1):
             start = t - t % every
             end = min(start + every, steps)
             if t == end - 1:
                 recompute(
-                    rule,
-                    eta,
-                    bound,
-                    episode_start,
-                    x,
-                    trace,
-                    snapshots,
-                    segment,
-                    start,
-                    end,
-                    b0,
-                    b1,
-                    left,
-                    right,
-                )
-            traces = segment[t - start :]  # [0]: of step t - 1, [1]: of step t
+                    rule, eta, bound, episode_start, x, trace, snapshots, every, segment, stride, start, end,
+                    b0, b1, left, right,
+                )  # fmt: skip
+            k = (t - start) // stride
+            traces, s0 = segment[k], kept_step(start, stride, k)
             if t == steps - 1 and has_gtrace:
                 sum_last(
-                    rule,
-                    eta,
-                    bound,
-                    episode_start,
-                    x,
-                    traces,
-                    g,
-                    post_sum,
-                    decay_sum,
-                    pre_sum,
-                    b0,
-                    b1,
-                    chunk,
-                    c0,
-                    c1,
-                )
+                    rule, eta, bound, episode_start, x, traces, s0, g, post_sum, decay_sum, pre_sum,
+                    b0, b1, chunk, c0, c1,
+                )  # fmt: skip
             into_outputs(
                 rule, eta, relu, clamp, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta,
                 b0, b1, chunk, c0, c1,
             )  # fmt: skip
             into_traces(
-                rule, w, a, eta, bound, episode_start, x, t, traces, g, gz, post_sum, decay_sum, pre_sum, decayed,
+                rule, w, a, eta, bound, episode_start, x, t, traces, s0, g, gz, post_sum, decay_sum, pre_sum, decayed,
                 into_pre, b0, b1, chunk, c0, c1,
             )  # fmt: skip
             for b in range(b0, b1):

@@ -1,0 +1,200 @@
+"""Speed and memory of the fused engine against the reference: ``python benchmarks/ops.py``.
+
+Both engines run forward and backward over the same float32 tensors, by turns within one process, so that other
+load on the machine falls on both. First the results are compared at every shape: outputs, state and every gradient.
+If they differ, no speed is printed and the exit code is 1.
+"""
+
+import argparse
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numba
+import torch
+from torch import Tensor
+
+import plastic_rl
+from plastic_rl.ops import Engine, plastic_rnn
+from plastic_rl.rules import RULE_NAMES
+
+
+class Shape(NamedTuple):
+    """A problem: episodes, neurons, steps."""
+
+    batch: int
+    neurons: int
+    steps: int
+
+    def __str__(self) -> str:
+        return f"B {self.batch}, N {self.neurons}, T {self.steps}"
+
+
+SHAPES = (Shape(30, 100, 200), Shape(30, 200, 250), Shape(2, 1000, 106), Shape(1, 1000, 106))
+MEMORY_SHAPE = Shape(30, 200, 250)
+CHECK_STEPS = 25  # long enough for several snapshots and segments
+TOLERANCE = 2e-4  # of a result's largest entry: float32 sums in another order, through a whole sequence
+
+
+class Seconds(NamedTuple):
+    """How long one pass took."""
+
+    forward: float
+    backward: float
+
+    @property
+    def total(self) -> float:
+        """Both together."""
+        return self.forward + self.backward
+
+
+def problem(shape: Shape) -> dict[str, Tensor]:
+    """Random arguments of ``plastic_rnn``, all with gradients, at scales that keep the network lively."""
+    batch, n, steps = shape
+    random = torch.Generator().manual_seed(0)
+
+    def normal(*size: int) -> Tensor:
+        return torch.randn(size, generator=random)
+
+    arguments = {
+        "u": normal(steps, batch, n),
+        "w": normal(n, n) / n**0.5,
+        "alpha": normal(n, n) * 0.1 / n**0.5,
+        "eta": torch.tensor(0.05),
+        "hidden": normal(batch, n),
+        "trace": normal(batch, n, n) * 0.1,
+    }
+    return {name: tensor.requires_grad_() for name, tensor in arguments.items()}
+
+
+def results(shape: Shape, engine: Engine, rule: str) -> dict[str, Tensor]:
+    """Outputs, last state and every gradient, for gradients from above that differ between all entries."""
+    arguments = problem(shape)
+    outputs, state = plastic_rnn(**arguments, rule=rule, engine=engine)
+    found = {"outputs": outputs, "last hidden": state.hidden, "last trace": state.trace}
+    above = torch.Generator().manual_seed(1)
+    loss = sum((tensor * torch.randn(tensor.shape, generator=above)).sum() for tensor in found.values())
+    gradients = torch.autograd.grad(loss, list(arguments.values()))
+    found |= {f"gradient of {name}": gradient for name, gradient in zip(arguments, gradients, strict=True)}
+    return {name: tensor.detach() for name, tensor in found.items()}
+
+
+def disagreements(shape: Shape, rule: str) -> list[str]:
+    """Say in which results the engines differ by more than rounding."""
+    want, have = results(shape, "reference", rule), results(shape, "fused", rule)
+    found = []
+    for name in want:
+        scale = want[name].abs().max().item()
+        error = (want[name] - have[name]).abs().max().item()
+        if not error <= TOLERANCE * scale:  # also where it is NaN
+            found.append(f"{shape}, {rule}: {name} differs by {error:.2g}, its largest entry is {scale:.2g}")
+    return found
+
+
+def one_pass(arguments: dict[str, Tensor], engine: Engine) -> Seconds:
+    """Time one forward and backward pass."""
+    began = time.perf_counter()
+    outputs, _ = plastic_rnn(**arguments, engine=engine)
+    middle = time.perf_counter()
+    outputs.sum().backward()
+    end = time.perf_counter()
+    for tensor in arguments.values():
+        tensor.grad = None
+    return Seconds(middle - began, end - middle)
+
+
+def median(passes: list[Seconds], part: Callable[[Seconds], float]) -> float:
+    """The median of a part of some passes."""
+    return statistics.median(part(seconds) for seconds in passes)
+
+
+def time_shape(shape: Shape, repeats: int) -> str:
+    """A row of the table: the engines by turns, ``repeats`` times."""
+    arguments = problem(shape)
+    one_pass(problem(shape._replace(steps=2)), "fused")  # compile, or load from the cache
+    pairs = [(one_pass(arguments, "reference"), one_pass(arguments, "fused")) for _ in range(repeats)]
+    reference, fused = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    ratio = statistics.median(slow.total / fast.total for slow, fast in pairs)
+    cells = [str(shape)]
+    for passes in (reference, fused):
+        cells.append(f"{median(passes, lambda s: s.total):.3f}")
+        cells.append(f"{median(passes, lambda s: s.forward):.3f} + {median(passes, lambda s: s.backward):.3f}")
+    return f"| {' | '.join(cells)} | {ratio:.1f} |"
+
+
+def extra_mebibytes(shape: Shape, engine: Engine) -> float:
+    """What one pass adds to this process's peak of memory, beyond its arguments and the loaded engine."""
+    one_pass(problem(Shape(1, 16, 2)), engine)
+    arguments = problem(shape)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    one_pass(arguments, engine)
+    unit = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss counts in, in bytes
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit / 2**20
+
+
+def extra_mebibytes_in_fresh_process(engine: Engine, threads: int) -> float:
+    """As ``extra_mebibytes`` at MEMORY_SHAPE; fresh, because a process's peak never falls."""
+    command = [sys.executable, __file__, "--memory-of", engine, "--threads", str(threads)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def cpu_name() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one timing of each shape, no memory")
+    parser.add_argument("--repeats", type=int, default=5, help="timings of each engine at each shape (default: 5)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of both engines")
+    parser.add_argument("--memory-of", choices=("reference", "fused"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.threads < 1 or options.repeats < 1:
+        parser.error("--threads and --repeats must be at least 1")
+    torch.set_num_threads(options.threads)
+    if options.memory_of:
+        print(extra_mebibytes(MEMORY_SHAPE, options.memory_of))
+        return 0
+
+    rules = ("hebb",) if options.quick else RULE_NAMES  # hebb is timed
+    wrong = [
+        line
+        for shape in SHAPES
+        for rule in rules
+        for line in disagreements(shape._replace(steps=min(shape.steps, CHECK_STEPS)), rule)
+    ]
+    if wrong:
+        print("The engines disagree, so no speed is shown:", *wrong, sep="\n  ", file=sys.stderr)
+        return 1
+
+    print(
+        f"{cpu_name()}, {options.threads} threads; Python {platform.python_version()}, torch {torch.__version__}, "
+        f"numba {numba.__version__}, plastic-rl {plastic_rl.__version__}\n"
+        f"float32, rule hebb. Both engines agree at all shapes ({CHECK_STEPS} steps, {', '.join(rules)}): checked\n"
+    )
+    print("| shape | reference: s | forward + backward | fused: s | forward + backward | ratio |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for shape in SHAPES:
+        print(time_shape(shape, 1 if options.quick else options.repeats), flush=True)
+    if not options.quick:
+        fused = extra_mebibytes_in_fresh_process("fused", options.threads)
+        reference = extra_mebibytes_in_fresh_process("reference", options.threads)
+        print(
+            f"\nPeak extra memory at {MEMORY_SHAPE}: reference {reference:,.0f} MiB, fused {fused:,.0f} MiB "
+            f"({fused / reference:.1%})"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
