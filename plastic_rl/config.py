@@ -61,7 +61,7 @@ class MazeRun:
     """Steps per maze and update. Default: the whole lifetime."""
     learning_rate: float = 5e-4
     """Adam's learning rate at the start."""
-    decay_steps: int = 0
+    decay_steps: int = 12_000_000
     """Environment steps over which the learning rate falls linearly to a tenth; 0: it stays."""
     gamma: float = 0.9
     """Discount factor."""
