@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import torch
@@ -53,7 +53,7 @@ class Seconds(NamedTuple):
         return self.forward + self.backward
 
 
-def problem(shape: Shape) -> dict[str, Tensor]:
+def problem(shape: Shape) -> dict[str, Any]:
     """Random arguments of ``plastic_rnn``, all with gradients, at scales that keep the network lively."""
     batch, n, steps = shape
     random = torch.Generator().manual_seed(0)
@@ -78,8 +78,8 @@ def results(shape: Shape, engine: Engine, rule: str) -> dict[str, Tensor]:
     outputs, state = plastic_rnn(**arguments, rule=rule, engine=engine)
     found = {"outputs": outputs, "last hidden": state.hidden, "last trace": state.trace}
     above = torch.Generator().manual_seed(1)
-    loss = sum((tensor * torch.randn(tensor.shape, generator=above)).sum() for tensor in found.values())
-    gradients = torch.autograd.grad(loss, list(arguments.values()))
+    losses = [(tensor * torch.randn(tensor.shape, generator=above)).sum() for tensor in found.values()]
+    gradients = torch.autograd.grad(torch.stack(losses).sum(), list(arguments.values()))
     found |= {f"gradient of {name}": gradient for name, gradient in zip(arguments, gradients, strict=True)}
     return {name: tensor.detach() for name, tensor in found.items()}
 
@@ -96,7 +96,7 @@ def disagreements(shape: Shape, rule: str) -> list[str]:
     return found
 
 
-def one_pass(arguments: dict[str, Tensor], engine: Engine) -> Seconds:
+def one_pass(arguments: dict[str, Any], engine: Engine) -> Seconds:
     """Time one forward and backward pass."""
     began = time.perf_counter()
     outputs, _ = plastic_rnn(**arguments, engine=engine)

@@ -44,11 +44,13 @@ def get_rule(rule: str | Rule, bound: float = 1.0) -> Rule:
     """Return the rule of that name (with ``bound`` for ``clip``); a callable is returned as it is.
 
     Raises:
-        ValueError: if no rule has that name.
+        ValueError: if no rule has that name, or the bound is negative.
     """
     if callable(rule):
         return rule
     if rule == "clip":
+        if not bound >= 0:
+            raise ValueError(f"bound is {bound}: expected at least 0")
         return partial(clip, bound=bound)
     if rule == "hebb":
         return hebb

@@ -1,12 +1,13 @@
 """Recurrent cores without plasticity, to compare with: the same interface, PyTorch's own layers inside."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from plastic_rl.modules.layout import layout_of
+from plastic_rl.modules.layout import check_shape, layout_of
 from plastic_rl.modules.stepping import ModuleStepper, Stepper
 
 
@@ -26,7 +27,7 @@ class LSTMState(NamedTuple):
 class _Core(nn.Module):
     """What both controls share: a PyTorch layer, run between the starts of episodes."""
 
-    state_type: type
+    state_type: Any  # the class of a state, a NamedTuple
     layer: nn.RNNBase
 
     def __init__(self, input_size: int, hidden_size: int, batch_first: bool) -> None:
@@ -40,7 +41,7 @@ class _Core(nn.Module):
 
     def stepper(self, state: Any, steps: int) -> Stepper:
         """Return what takes the network through so many steps from this state, one at a time, without gradients."""
-        return ModuleStepper(self.forward, state)
+        return ModuleStepper(self._run, state, self.input_size)
 
     def _layer(self, input: Tensor, state: Any) -> tuple[Tensor, Any]:
         raise NotImplementedError
@@ -49,20 +50,33 @@ class _Core(nn.Module):
         """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""
         layout = layout_of(input, self.input_size, self.batch_first)
         sequence = layout.sequence(input)
-        state = self.initial_state(sequence.shape[1]) if state is None else self.state_type(*map(layout.state, state))
-        if episode_start is None:
-            output, state = self._layer(sequence, state)
+        if state is None:
+            state = self.initial_state(sequence.shape[1])
         else:
-            starts = layout.sequence(episode_start)
-            cuts = [0, *(t for t in starts.any(1).nonzero().flatten().tolist() if t > 0), len(sequence)]
-            pieces = []
-            for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
-                keep = ~starts[begin].unsqueeze(-1)
-                state = self.state_type(*(torch.where(keep, s, 0.0) for s in state))
-                piece, state = self._layer(sequence[begin:end], state)
-                pieces.append(piece)
-            output = torch.cat(pieces)
+            state = self.state_type(*state)
+            for name, tensor in zip(state._fields, state, strict=True):
+                check_shape(name, tensor, (*layout.batch_shape(sequence), self.hidden_size))
+            state = self.state_type(*map(layout.state, state))
+        if episode_start is not None:
+            check_shape("episode_start", episode_start, input.shape[:-1])
+            if episode_start.dtype != torch.bool:
+                raise TypeError(f"episode_start is {episode_start.dtype}: expected torch.bool")
+            episode_start = layout.sequence(episode_start)
+        output, state = self._run(sequence, state, episode_start)
         return layout.restore(output), self.state_type(*map(layout.restore_state, state))
+
+    def _run(self, sequence: Tensor, state: Any, episode_start: Tensor | None) -> tuple[Tensor, Any]:
+        """Run over ``(T, B, input_size)``."""
+        if episode_start is None:
+            return self._layer(sequence, state)
+        cuts = [0, *(t for t in episode_start.any(1).nonzero().flatten().tolist() if t > 0), len(sequence)]
+        pieces = []
+        for begin, end in pairwise(cuts):
+            keep = ~episode_start[begin].unsqueeze(-1)
+            state = self.state_type(*(torch.where(keep, s, 0.0) for s in state))
+            piece, state = self._layer(sequence[begin:end], state)
+            pieces.append(piece)
+        return torch.cat(pieces), state
 
 
 class RNNCore(_Core):

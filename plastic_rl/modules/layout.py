@@ -23,6 +23,10 @@ class Layout(NamedTuple):
             return tensor.squeeze(1)
         return tensor.transpose(0, 1) if self.batch_first else tensor
 
+    def batch_shape(self, sequence: Tensor) -> tuple[int, ...]:
+        """Return the first dimensions of a caller's state, given a ``(T, B, ...)`` sequence: (B,), or none."""
+        return (sequence.shape[1],) if self.batched else ()
+
     def state(self, tensor: Tensor) -> Tensor:
         """Bring a state to ``(B, ...)``."""
         return tensor if self.batched else tensor.unsqueeze(0)
@@ -44,3 +48,13 @@ def layout_of(input: Tensor, input_size: int, batch_first: bool) -> Layout:
             f"input has shape {tuple(input.shape)}: expected {order}, {input_size}), or (T, {input_size}) unbatched"
         )
     return Layout(input.ndim == 3, batch_first)
+
+
+def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    """Check a tensor, in the caller's layout.
+
+    Raises:
+        ValueError: if it has another shape.
+    """
+    if tensor.shape != shape:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}: expected {tuple(shape)}")

@@ -1,14 +1,15 @@
 """Recurrent layers with plastic connections."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from plastic_rl.modules.layout import layout_of
-from plastic_rl.modules.stepping import ModuleStepper, Stepper
-from plastic_rl.ops import Engine, PlasticState, plastic_rnn, why_not_fused
+from plastic_rl.modules.layout import Layout, check_shape, layout_of
+from plastic_rl.modules.stepping import ModuleStepper, Stepper, check_step
+from plastic_rl.ops import ENGINES, Engine, PlasticState, plastic_rnn, why_not_fused
+from plastic_rl.ops.reference import NONLINEARITIES
 from plastic_rl.rules import RULE_NAMES, Rule, get_rule
 
 Alpha = Literal["connection", "neuron", "shared"]
@@ -33,7 +34,10 @@ class _Plastic(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        get_rule(rule)
+        get_rule(rule, bound)
+        for name, value, known in (("nonlinearity", nonlinearity, NONLINEARITIES), ("engine", engine, ENGINES)):
+            if value not in known:
+                raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(known)}")
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
             if size < 1:
                 raise ValueError(f"{name} is {size}: expected at least 1")
@@ -43,7 +47,7 @@ class _Plastic(nn.Module):
         self.input_size, self.hidden_size = input_size, hidden_size
         self.rule, self.nonlinearity, self.bound, self.engine = rule, nonlinearity, bound, engine
         self.alpha_kind = alpha
-        options = {"device": device, "dtype": dtype}
+        options: dict[str, Any] = {"device": device, "dtype": dtype}
         self.encode = nn.Linear(input_size, hidden_size, bias=bias, **options)
         self.w = nn.Parameter(torch.empty(hidden_size, hidden_size, **options))
         self.alpha = nn.Parameter(torch.empty(shapes[alpha], **options))
@@ -73,8 +77,9 @@ class _Plastic(nn.Module):
 
     def stepper(self, state: PlasticState, steps: int) -> Stepper:
         """Return what takes the network through so many steps from this state, one at a time, without gradients."""
+        self._check_state(state, state.hidden.shape[:-1])
         if self.engine == "reference" or why_not_fused(self.w, self.rule):
-            return ModuleStepper(self._run, state)
+            return ModuleStepper(self._run, state, self.input_size)
         return _FusedStepper(self, state, steps)
 
     def extra_repr(self) -> str:
@@ -83,6 +88,18 @@ class _Plastic(nn.Module):
         text = f"{self.input_size}, {self.hidden_size}, rule={rule}, alpha={self.alpha_kind}"
         text += f", nonlinearity={self.nonlinearity}, learn_eta={isinstance(self.eta, nn.Parameter)}"
         return text + (f", bound={self.bound}" if rule == RULE_NAMES[2] else "")
+
+    def _bring_in(self, layout: Layout, sequence: Tensor, state: PlasticState | None) -> PlasticState | None:
+        """Bring a caller's state to ``(B, ...)``."""
+        if state is None:
+            return None
+        state = PlasticState(*state)
+        self._check_state(state, layout.batch_shape(sequence))
+        return PlasticState(*map(layout.state, state))
+
+    def _check_state(self, state: PlasticState, batch_shape: tuple[int, ...]) -> None:
+        check_shape("hidden", state.hidden, (*batch_shape, self.hidden_size))
+        check_shape("trace", state.trace, (*batch_shape, self.hidden_size, self.hidden_size))
 
     def _run(
         self,
@@ -116,11 +133,13 @@ class _FusedStepper(Stepper):
         from plastic_rl.ops.fused_cpu import Stepper as Fused  # loads Numba
 
         assert isinstance(layer.rule, str)
-        self._encode = layer.encode
+        self._encode, self._batch = layer.encode, state.hidden.shape[0]
         self._fused = Fused(steps, layer.w, layer.alpha, layer.eta, *state, layer.rule, layer.nonlinearity, layer.bound)
 
     def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
-        return self._fused.step(self._encode(input), episode_start)
+        check_step(input, episode_start, self._batch, self._encode.in_features)
+        with torch.no_grad():
+            return self._fused.step(self._encode(input), episode_start)
 
     @property
     def state(self) -> PlasticState:
@@ -154,7 +173,7 @@ class PlasticRNN(_Plastic):
         - output: as the input, with N features. The second result is the state after the last step.
 
     Raises:
-        ValueError: an unknown rule, alpha or nonlinearity, or a shape that does not fit.
+        ValueError: an unknown rule, alpha, nonlinearity or engine, a negative bound, or a shape that does not fit.
 
     Example:
         >>> import torch
@@ -218,11 +237,14 @@ class PlasticRNN(_Plastic):
             episode_start: shaped like the input without features; the state is zero before a true step.
         """
         layout = layout_of(input, self.input_size, self.batch_first)
-        if state is not None:
-            state = PlasticState(*(layout.state(s) for s in state))
+        sequence = layout.sequence(input)
+        if clamp is not None:
+            check_shape("clamp", clamp, (*input.shape[:-1], self.hidden_size))
+        if episode_start is not None:
+            check_shape("episode_start", episode_start, input.shape[:-1])
         output, state = self._run(
-            layout.sequence(input),
-            state,
+            sequence,
+            self._bring_in(layout, sequence, state),
             None if clamp is None else layout.sequence(clamp),
             None if episode_start is None else layout.sequence(episode_start),
         )
@@ -256,8 +278,9 @@ class PlasticRNNCell(_Plastic):
                 f"input has shape {tuple(input.shape)}: expected (B, {self.input_size}) or ({self.input_size},)"
             )
         layout = layout_of(input.unsqueeze(0), self.input_size, False)
-        if state is not None:
-            state = PlasticState(*(layout.state(s) for s in state))
-        clamps = None if clamp is None else layout.sequence(clamp.unsqueeze(0))
-        output, state = self._run(layout.sequence(input.unsqueeze(0)), state, clamps)
+        sequence = layout.sequence(input.unsqueeze(0))
+        if clamp is not None:
+            check_shape("clamp", clamp, (*input.shape[:-1], self.hidden_size))
+            clamp = layout.sequence(clamp.unsqueeze(0))
+        output, state = self._run(sequence, self._bring_in(layout, sequence, state), clamp)
         return layout.restore(output)[0], PlasticState(*(layout.restore_state(s) for s in state))

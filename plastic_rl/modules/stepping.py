@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plastic_rl.modules.layout import check_shape
+
 
 class Stepper(ABC):
     """Takes a core through a known number of steps; ``state`` is where it stands when they are done."""
@@ -18,17 +20,30 @@ class Stepper(ABC):
         """Take input ``(B, input_size)`` one step on; return the output ``(B, N)``.
 
         episode_start: ``(B,)`` booleans; where true, the state is zero before the step.
+
+        Raises:
+            ValueError: if a shape does not fit.
+            TypeError: if episode_start is not boolean.
         """
 
 
-class ModuleStepper(Stepper):
-    """Steps any core by calling it on sequences of one step."""
+def check_step(input: Tensor, episode_start: Tensor, batch_size: int, input_size: int) -> None:
+    """Check what :meth:`Stepper.step` is given."""
+    check_shape("input", input, (batch_size, input_size))
+    check_shape("episode_start", episode_start, (batch_size,))
+    if episode_start.dtype != torch.bool:
+        raise TypeError(f"episode_start is {episode_start.dtype}: expected torch.bool")
 
-    def __init__(self, run: Callable, state: Any) -> None:
-        self._run, self.state = run, state
+
+class ModuleStepper(Stepper):
+    """Steps any core by running it over sequences ``(1, B, input_size)``."""
+
+    def __init__(self, run: Callable, state: Any, input_size: int) -> None:
+        self._run, self.state, self._input_size = run, state, input_size
 
     def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
         """See :class:`Stepper`."""
+        check_step(input, episode_start, self.state.hidden.shape[0], self._input_size)
         with torch.no_grad():
             output, self.state = self._run(input[None], self.state, episode_start=episode_start[None])
         return output[0]

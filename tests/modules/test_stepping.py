@@ -1,0 +1,124 @@
+"""Acting one step at a time against whole sequences."""
+
+import re
+
+import pytest
+import torch
+
+from plastic_rl import LSTMCore, PlasticRNN, RNNCore
+from plastic_rl.ops import PlasticState
+from plastic_rl.rules import RULE_NAMES, hebb
+
+T, I, N = 9, 4, 17  # noqa: E741
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+CORES = {
+    **{rule: lambda rule=rule: PlasticRNN(I, N, rule=rule, eta=0.3, bound=0.3) for rule in RULE_NAMES},
+    "relu": lambda: PlasticRNN(I, N, nonlinearity="relu"),
+    "reference": lambda: PlasticRNN(I, N, engine="reference"),
+    "function": lambda: PlasticRNN(I, N, rule=hebb),
+    "rnn": lambda: RNNCore(I, N),
+    "lstm": lambda: LSTMCore(I, N),
+}
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("name", CORES)
+def test_steps_are_the_sequence(name, batch):
+    core = CORES[name]().double()
+    input = torch.randn(T, batch, I, dtype=torch.float64)
+    first = type(core.initial_state(1))(*(torch.randn_like(s) * 0.3 for s in core.initial_state(batch)))
+    kept = [s.clone() for s in first]
+    starts = torch.rand(T, batch) < 0.2
+    starts[4, 0] = True
+    with torch.no_grad():
+        expected, _ = core(input, first, episode_start=starts)
+
+    stepper = core.stepper(first, T)
+    for t in range(T):
+        output = stepper.step(input[t], starts[t])
+        assert not output.requires_grad
+        torch.testing.assert_close(output, expected[t])
+        with torch.no_grad():
+            _, state = core(input[: t + 1], first, episode_start=starts[: t + 1])
+        torch.testing.assert_close(tuple(stepper.state), tuple(state))
+    assert all(a.equal(b) for a, b in zip(first, kept, strict=True))
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_a_state_taken_along_the_way_stays_as_it_was(name):
+    core = CORES[name]()
+    stepper = core.stepper(core.initial_state(2), 4)
+    taken = []
+    for _ in range(4):
+        taken.append((stepper.state, [s.clone() for s in stepper.state]))
+        stepper.step(torch.randn(2, I), torch.zeros(2, dtype=torch.bool))
+    for state, copies in taken:
+        assert all(a.equal(b) for a, b in zip(state, copies, strict=True))
+
+
+@pytest.mark.parametrize("Core", [PlasticRNN, RNNCore, LSTMCore])
+def test_the_order_of_a_layers_dimensions_does_not_matter(Core):
+    core, batch_first = Core(I, N), Core(I, N, batch_first=True)
+    batch_first.load_state_dict(core.state_dict())
+    input, starts = torch.randn(2, 3, I), torch.tensor([[False] * 3, [True, False, False]])
+    steppers = [c.stepper(c.initial_state(3), 2) for c in (core, batch_first)]
+    for x, start in zip(input, starts, strict=True):
+        torch.testing.assert_close(*(stepper.step(x, start) for stepper in steppers))
+
+
+def test_a_new_stepper_goes_on_from_the_last_ones_state():
+    core, input = PlasticRNN(I, N, eta=0.3), torch.randn(8, 2, I)
+    no = torch.zeros(2, dtype=torch.bool)
+    expected, last = core(input)
+    state, outputs = core.initial_state(2), []
+    for t in range(0, 8, 4):
+        stepper = core.stepper(state, 4)
+        outputs += [stepper.step(x, no) for x in input[t : t + 4]]
+        state = stepper.state
+    torch.testing.assert_close(torch.stack(outputs), expected.detach())
+    torch.testing.assert_close(state.trace, last.trace.detach())
+
+
+def test_the_fused_stepper_ends_after_its_steps():
+    core = PlasticRNN(I, N)
+    stepper = core.stepper(core.initial_state(1), 1)
+    input, no = torch.zeros(1, I), torch.zeros(1, dtype=torch.bool)
+    stepper.step(input, no)
+    with pytest.raises(IndexError, match="made for 1 steps, and they are done"):
+        stepper.step(input, no)
+
+
+def test_earlier_outputs_stay_as_they_were():
+    core, no = PlasticRNN(I, N), torch.zeros(2, dtype=torch.bool)
+    stepper = core.stepper(core.initial_state(2), 3)
+    output = stepper.step(torch.randn(2, I), no)
+    kept = output.clone()
+    stepper.step(torch.randn(2, I), ~no)
+    stepper.step(torch.randn(2, I), no)
+    assert output.equal(kept)
+
+
+@pytest.mark.parametrize("name", ["hebb", "reference", "rnn", "lstm"])
+def test_misuse_is_named(name):
+    core = CORES[name]()
+    stepper = core.stepper(core.initial_state(3), 5)
+    no = torch.zeros(3, dtype=torch.bool)
+    for shape in ((1, I), (3, I + 1)):
+        with pytest.raises(ValueError, match=rf"input has shape {re.escape(str(shape))}: expected \(3, 4\)"):
+            stepper.step(torch.zeros(shape), no)
+    with pytest.raises(ValueError, match=r"episode_start has shape \(1,\): expected \(3,\)"):
+        stepper.step(torch.zeros(3, I), no[:1])
+    with pytest.raises(TypeError, match=r"episode_start is torch\.float32: expected torch\.bool"):
+        stepper.step(torch.zeros(3, I), no.float())
+
+
+def test_a_state_that_does_not_fit_is_refused():
+    core = PlasticRNN(I, N)
+    with pytest.raises(ValueError, match=r"trace has shape \(2, 17, 17\): expected \(3, 17, 17\)"):
+        core.stepper(PlasticState(torch.zeros(3, N), torch.zeros(2, N, N)), 5)

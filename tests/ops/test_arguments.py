@@ -1,0 +1,167 @@
+"""What plastic_rnn accepts, what it refuses, and what it says."""
+
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plastic_rl.ops import plastic_rnn
+from plastic_rl.rules import hebb
+
+T, B, N = 4, 2, 3
+
+
+def arguments(dtype=torch.float64, device="cpu"):
+    shapes = {"u": (T, B, N), "w": (N, N), "alpha": (N, N), "eta": (), "hidden": (B, N), "trace": (B, N, N)}
+    return {name: torch.full(shape, 0.1, dtype=dtype, device=device) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("u", (B, N), "u has shape (2, 3): expected (T, B, N)"),
+        ("u", (0, B, N), "u has shape (0, 2, 3): expected (T, B, N), none of them zero"),
+        ("u", (T, B, 0), "u has shape (4, 2, 0)"),
+        ("w", (N, N + 1), "w has shape (3, 4): expected (3, 3), for u is (T, B, N) = (4, 2, 3)"),
+        ("alpha", (N + 1,), "alpha has shape (4,): expected one that broadcasts to (3, 3)"),
+        ("alpha", (B, N, N), "alpha has shape (2, 3, 3): expected one that broadcasts to (3, 3)"),
+        ("eta", (1,), "eta has shape (1,): expected a scalar"),
+        ("hidden", (N,), "hidden has shape (3,): expected (2, 3)"),
+        ("hidden", (1, N), "hidden has shape (1, 3): expected (2, 3)"),
+        ("trace", (N, N), "trace has shape (3, 3): expected (2, 3, 3)"),
+        ("clamp", (B, N), "clamp has shape (2, 3): expected (4, 2, 3)"),
+        ("episode_start", (T, 1), "episode_start has shape (4, 1): expected (4, 2)"),
+    ],
+)
+def test_a_wrong_shape_is_named(name, shape, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        plastic_rnn(**{**arguments(), name: torch.zeros(shape, dtype=torch.float64)})
+
+
+@pytest.mark.parametrize("name", ["w", "alpha", "hidden", "trace", "clamp"])
+def test_a_dtype_or_device_that_differs_is_named(name):
+    shape = {"clamp": (T, B, N)}.get(name) or arguments()[name].shape
+    with pytest.raises(TypeError, match=rf"{name} is torch.float32 on cpu and u is torch.float64 on cpu: expected one"):
+        plastic_rnn(**{**arguments(), name: torch.zeros(shape)})
+    with pytest.raises(TypeError, match=rf"{name} is torch.float64 on meta and u is torch.float64 on cpu"):
+        plastic_rnn(**{**arguments(), name: torch.zeros(shape, dtype=torch.float64, device="meta")})
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64], ids=str)
+def test_numbers_that_have_no_gradient_are_refused(dtype):
+    integers = {name: tensor.to(dtype) for name, tensor in arguments().items()}
+    with pytest.raises(TypeError, match=f"u is {dtype}: expected a floating-point dtype"):
+        plastic_rnn(**integers)
+
+
+def test_episode_starts_are_booleans():
+    with pytest.raises(TypeError, match=r"episode_start is torch\.float32 on cpu: expected torch\.bool on cpu"):
+        plastic_rnn(**arguments(), episode_start=torch.zeros(T, B))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("rule", "unknown rule 'nonsense': expected one of hebb, oja, clip, or a function"),
+        ("nonlinearity", "unknown nonlinearity 'nonsense': expected one of tanh, relu"),
+        ("engine", "unknown engine 'nonsense': expected one of auto, reference, fused"),
+    ],
+)
+def test_an_unknown_name_lists_the_known_ones(name, message):
+    with pytest.raises(ValueError, match=message):
+        plastic_rnn(**arguments(), **{name: "nonsense"})
+
+
+@pytest.mark.parametrize("bound", [-1.0, float("nan")])
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+def test_a_bound_must_leave_room(engine, bound):
+    with pytest.raises(ValueError, match="bound"):
+        plastic_rnn(**arguments(), rule="clip", bound=bound, engine=engine)
+
+
+def decaying(trace, pre, post, eta):
+    return trace * (1 - eta)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (arguments(torch.float16), "computes in float32 and float64 and the input is torch.float16"),
+        (arguments(device="meta"), "runs on the CPU and the input is on meta"),
+        ({"rule": decaying}, "knows the rules hebb, oja, clip and not a function of your own"),
+    ],
+    ids=["float16", "meta", "function"],
+)
+def test_fused_says_why_it_cannot_and_auto_falls_back(change, reason):
+    given = {**arguments(), **change}
+    with pytest.raises(ValueError, match=f"engine 'fused' {reason}; use engine='auto' or 'reference'"):
+        plastic_rnn(**given, engine="fused")
+    outputs, state = plastic_rnn(**given)
+    expected, expected_state = plastic_rnn(**given, engine="reference")
+    assert outputs.shape == (T, B, N)
+    assert outputs.dtype == given["u"].dtype
+    if outputs.device.type == "cpu":
+        assert outputs.equal(expected)
+        assert state.trace.equal(expected_state.trace)
+
+
+def test_a_rule_of_your_own():
+    given = arguments()
+    given["alpha"].requires_grad_()
+    outputs, state = plastic_rnn(**given, rule=decaying)
+    torch.testing.assert_close(state.trace, given["trace"] * 0.9**T)
+    outputs.sum().backward()
+    assert given["alpha"].grad.count_nonzero() == N * N
+
+    mine, theirs = plastic_rnn(**arguments(), rule=hebb), plastic_rnn(**arguments(), rule="hebb")
+    torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+def test_eta_may_be_a_number(engine):
+    tensors = arguments(torch.float32)
+    outputs, state = plastic_rnn(**tensors, engine=engine)
+    del tensors["eta"]
+    again, state_again = plastic_rnn(**tensors, eta=0.1, engine=engine)
+    assert outputs.equal(again)
+    assert state.trace.equal(state_again.trace)
+
+
+sizes = st.integers(0, 3)
+shapes = st.lists(sizes, max_size=4).map(tuple)
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_shapes_either_fit_and_agree_or_are_refused(data):
+    t, b, n = data.draw(st.tuples(sizes, sizes, sizes), label="T, B, N")
+    fitting = {
+        "u": (t, b, n),
+        "w": (n, n),
+        "alpha": data.draw(st.sampled_from([(n, n), (1, n), (n, 1), (n,), (1,), ()])),
+        "eta": (),
+        "hidden": (b, n),
+        "trace": (b, n, n),
+        "clamp": (t, b, n),
+        "episode_start": (t, b),
+    }
+    odd = data.draw(st.sampled_from([None, *fitting]), label="the one of any shape")
+    chosen = {**fitting, **({odd: data.draw(shapes)} if odd else {})}
+    tensors = {name: torch.full(shape, 0.3, dtype=torch.float64) for name, shape in chosen.items()}
+    tensors["episode_start"] = tensors["episode_start"] > 0.5
+
+    def outcome(engine):
+        try:
+            return plastic_rnn(**tensors, engine=engine)
+        except (ValueError, TypeError) as error:
+            return type(error), str(error)
+
+    fused, reference = outcome("fused"), outcome("reference")
+    if isinstance(reference[0], type):
+        assert fused == reference
+    else:
+        torch.testing.assert_close(fused, reference)
+    if chosen == fitting and 0 not in (t, b, n):
+        assert fused[0].shape == (t, b, n)

@@ -1,0 +1,62 @@
+"""The kernels are compiled once a machine, and anywhere."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import plastic_rl
+
+PACKAGE = Path(plastic_rl.__file__).parent
+ANNOUNCEMENT = "plastic_rl: compiling the CPU kernels, some seconds"
+STEP = """
+import torch
+from plastic_rl.ops import plastic_rnn
+zeros = torch.zeros(1, 1, 1)
+outputs, _ = plastic_rnn(zeros + 1, zeros[0], zeros[0], 0.1, zeros[0], zeros, nonlinearity="relu", engine="fused")
+print(outputs.item())
+"""
+
+
+def run(folder: Path, **environment: str) -> subprocess.CompletedProcess:
+    """Take one step in a fresh process that finds the package in a folder."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", STEP], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1.0\n"
+    return done
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the package with nothing compiled."""
+    shutil.copytree(PACKAGE, tmp_path / "plastic_rl", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("envs", "agents"):
+        source = Path(__import__(f"plastic_rl.{name}", fromlist=["__file__"]).__file__).parent
+        if not (tmp_path / "plastic_rl" / name).exists():
+            shutil.copytree(source, tmp_path / "plastic_rl" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_compilation_is_announced_in_one_line_and_kept(copy):
+    first, second = (run(copy, NUMBA_CACHE_DIR=str(copy / "cache")) for _ in range(2))
+    assert first.stderr.startswith(f"{ANNOUNCEMENT} (kept in {copy / 'cache'}")
+    assert first.stderr.count("\n") == 1
+    assert second.stderr == ""
+
+
+@pytest.mark.slow
+def test_an_install_that_cannot_be_written_to_works(copy):
+    """A file stands where each folder for a cache would: that stops root, too."""
+    nowhere = copy / "file"
+    nowhere.touch()
+    (copy / "plastic_rl" / "ops" / "__pycache__").touch()
+    homes = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), str(nowhere / "home"))
+    done = run(copy, **homes)
+    assert done.stderr.startswith(f"{ANNOUNCEMENT} (not kept")
