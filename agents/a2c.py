@@ -9,19 +9,21 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
-from plastic_rl.agents import archive
-from plastic_rl.agents.buffer import LifetimeBuffer
-from plastic_rl.agents.policies import PlasticPolicy
-from plastic_rl.agents.vec_env import GymnasiumVecEnv
-from plastic_rl.modules import PlasticRNN
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import check_for_correct_spaces, explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from torch.nn import functional as F
+
+from plastic_rl.agents import archive
+from plastic_rl.agents.buffer import LifetimeBuffer
+from plastic_rl.agents.policies import PlasticPolicy
+from plastic_rl.agents.vec_env import GymnasiumVecEnv
+from plastic_rl.modules import PlasticRNN
 
 FORMAT = "plastic-rl PlasticA2C 1"
 _SETTINGS = (
@@ -78,7 +80,7 @@ class PlasticA2C(OnPolicyAlgorithm):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
-    policy: PlasticPolicy  # type: ignore[assignment]
+    policy: PlasticPolicy
     rollout_buffer: LifetimeBuffer
 
     def __init__(
@@ -140,8 +142,9 @@ class PlasticA2C(OnPolicyAlgorithm):
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
         """Act for so many steps and record them; see Stable-Baselines3. Returns False if a callback stopped it."""
-        assert self._last_obs is not None
+        assert isinstance(self._last_obs, np.ndarray)
         self.policy.set_training_mode(False)
+        assert isinstance(rollout_buffer, LifetimeBuffer)
         rollout_buffer.reset()
         callback.on_rollout_start()
         if self._core_state is None or len(self._core_state[0]) != env.num_envs:
@@ -152,7 +155,7 @@ class PlasticA2C(OnPolicyAlgorithm):
 
         for _ in range(n_rollout_steps):
             with torch.no_grad():
-                features = self.policy.features(obs_as_tensor(self._last_obs, self.device))  # type: ignore[arg-type]
+                features = self.policy.features(obs_as_tensor(self._last_obs, self.device))
                 starts = torch.as_tensor(self._last_episode_starts, dtype=torch.bool, device=self.device)
             actions, values = self.policy.act(stepper.step(features, starts))
             taken = actions.cpu().numpy()
@@ -160,6 +163,7 @@ class PlasticA2C(OnPolicyAlgorithm):
             if not discrete:
                 moves = np.clip(taken, self.action_space.low, self.action_space.high)  # type: ignore[attr-defined]
             observations, rewards, dones, infos = env.step(moves)
+            assert isinstance(observations, np.ndarray)
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
@@ -168,11 +172,12 @@ class PlasticA2C(OnPolicyAlgorithm):
             self._update_info_buffer(infos, dones)
             if dones.any():
                 rewards = self._with_bootstrap(rewards, infos, stepper)
-            rollout_buffer.add(self._last_obs, taken, rewards, self._last_episode_starts, values)  # type: ignore[arg-type]
+            assert self._last_episode_starts is not None
+            rollout_buffer.add(self._last_obs, taken, rewards, self._last_episode_starts, values)
             self._last_obs, self._last_episode_starts = observations, dones
 
         self._core_state = stepper.state
-        last_values = self._value(observations, self._core_state, torch.as_tensor(dones, device=self.device))
+        last_values = self._value(self._last_obs, self._core_state, dones)
         rollout_buffer.compute_returns_and_advantage(last_values, dones)
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -182,7 +187,7 @@ class PlasticA2C(OnPolicyAlgorithm):
         """Return the values (B,) of observations that the agent has not acted on; the state stays as it is."""
         with torch.no_grad():
             starts = torch.as_tensor(episode_starts, dtype=torch.bool, device=self.device)
-            return self.policy(obs_as_tensor(observations, self.device), state, starts)[1]  # type: ignore[arg-type]
+            return self.policy(obs_as_tensor(observations, self.device), state, starts)[1]
 
     def _with_bootstrap(self, rewards: np.ndarray, infos: list[dict[str, Any]], stepper: Any) -> np.ndarray:
         """Add the discounted value of the last observation where an episode was cut off rather than over."""
@@ -216,8 +221,8 @@ class PlasticA2C(OnPolicyAlgorithm):
         entropy = distribution.entropy()
         assert entropy is not None
         loss = policy_loss + self.vf_coef * value_loss - self.ent_coef * entropy.mean()
-        if isinstance(self.action_space, spaces.Discrete):
-            probabilities = distribution.distribution.probs  # type: ignore[attr-defined]
+        if isinstance(distribution, CategoricalDistribution):
+            probabilities = distribution.distribution.probs
             loss = loss + self.squared_prob_coef * probabilities.square().sum(-1).mean()
 
         self.policy.optimizer.zero_grad()
@@ -255,7 +260,7 @@ class PlasticA2C(OnPolicyAlgorithm):
         """Train for so many environment steps; arguments as in Stable-Baselines3."""
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
-    def save(
+    def save(  # type: ignore[override]
         self,
         path: archive.File,
         exclude: Iterable[str] | None = None,

@@ -1,7 +1,7 @@
 """Actor-critic policies around a recurrent core."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
-from torch import Tensor, nn
+from torch import Tensor
 
 from plastic_rl.modules import LSTMCore, PlasticRNN, RNNCore
 
@@ -39,7 +39,7 @@ class PlasticPolicy(ActorCriticPolicy):
         ValueError: an unknown core or setting.
     """
 
-    cores: ClassVar[tuple[str, ...]] = ("plastic", "rnn", "lstm")
+    core: PlasticRNN | RNNCore | LSTMCore
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class PlasticPolicy(ActorCriticPolicy):
         net_arch: list[int] | dict[str, list[int]] | None = None,
         **kwargs: Any,
     ) -> None:
-        builders: dict[str, Callable[[int], nn.Module]] = {
+        builders: dict[str, Callable[[int], PlasticRNN | RNNCore | LSTMCore]] = {
             "plastic": lambda features: PlasticRNN(
                 features,
                 hidden_size,
@@ -120,7 +120,7 @@ class PlasticPolicy(ActorCriticPolicy):
         hidden, _ = self.core(features, state, episode_start=episode_starts)
         return self.heads(hidden.flatten(0, 1))
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         obs: PyTorchObs,
         state: Any = None,

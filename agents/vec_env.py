@@ -95,5 +95,5 @@ class GymnasiumVecEnv(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """Return a picture of every environment."""
-        frames = self.env.render()
-        return list(frames) if frames is not None else [None] * self.num_envs
+        frames: Any = self.env.render()
+        return [None] * self.num_envs if frames is None else list(frames)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+
 from plastic_rl.envs import oracle
 from plastic_rl.envs.config import MazeConfig, require_choice, require_int
 from plastic_rl.envs.dynamics import Action, Bools, Floats, Ints, MazeDynamics, Observations

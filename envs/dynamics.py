@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from plastic_rl.envs.config import MazeConfig
 from plastic_rl.envs.layouts import Layout, Walls
 from plastic_rl.envs.streams import Keys, below, draw

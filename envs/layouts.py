@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
 from plastic_rl.envs.config import require_float
 from plastic_rl.envs.streams import Keys, draw
 

@@ -1,6 +1,7 @@
 """The maze environments: single and batched, with pillars (GridMaze) and with random walls (RandomMaze)."""
 
 from gymnasium.vector import AutoresetMode
+
 from plastic_rl.envs.base import MazeEnv, MazeVectorEnv
 from plastic_rl.envs.config import MazeConfig
 from plastic_rl.envs.dynamics import Action

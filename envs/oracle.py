@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
+
 from plastic_rl.envs.config import MazeConfig
 from plastic_rl.envs.dynamics import MOVES, Floats, Ints, MazeDynamics
 from plastic_rl.envs.layouts import Layout, Walls

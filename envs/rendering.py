@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+
 from plastic_rl.envs.layouts import Walls
 
 __all__ = ["MazeState", "MazeWindow", "draw_maze", "maze_text"]

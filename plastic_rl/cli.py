@@ -21,7 +21,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run a command; a user's mistake is one line on stderr and exit code 1, or 2 for a wrong call."""
     try:
         config = tyro.cli(
-            Command,  # type: ignore[arg-type]
+            Command,
             args=args,
             prog="plastic-rl",
             description="Networks that keep learning within their lifetime: train, test, watch and play mazes.",

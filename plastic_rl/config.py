@@ -1,7 +1,9 @@
 """The commands' settings: typed dataclasses, which become command lines, help texts and config.json."""
 
+import operator
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,7 +94,7 @@ class MazeRun:
             "threads": 1, "n_steps": 1, "vf_coef": 0, "ent_coef": 0, "squared_prob_coef": 0, "checkpoint_every": 0,
         }  # fmt: skip
         for name, least in at_least.items():
-            _require(self, name, lambda v, least=least: v >= least, f"at least {least}")
+            _require(self, name, partial(operator.le, least), f"at least {least}")
         for name in ("gamma", "gae_lambda", "eta"):
             _require(self, name, lambda v: 0 <= v <= 1, "from 0 to 1")
         for name in ("learning_rate", "max_grad_norm"):

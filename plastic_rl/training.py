@@ -22,7 +22,7 @@ from plastic_rl.config import MazeRun, changed
 from plastic_rl.errors import UsageError, UserError
 from plastic_rl.modules.controls import count_parameters
 from plastic_rl.ops import get_num_threads, set_num_threads
-from plastic_rl.playing import comparison, env_settings, make_vec, assess, write_lifetime
+from plastic_rl.playing import assess, comparison, env_settings, make_vec, write_lifetime
 from plastic_rl.plots import learning_curve
 from plastic_rl.tables import duration, number
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from plastic_rl.envs.layouts import PillarLayout, RandomLayout
 from plastic_rl.envs.streams import keys_from_range
 

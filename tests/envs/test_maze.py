@@ -6,6 +6,7 @@ import pytest
 from gymnasium.error import InvalidAction, ResetNeeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from plastic_rl.envs import Action, GridMaze, GridMazeVector, RandomMaze, RandomMazeVector
 
 BOTH = [GridMaze, RandomMaze]

@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
+
 from plastic_rl.envs import (
     GridMaze,
     GridMazeVector,

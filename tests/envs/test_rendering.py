@@ -4,6 +4,7 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
+
 from plastic_rl.envs import Action, GridMaze, MazeState, RandomMaze, draw_maze, maze_text
 from plastic_rl.envs.rendering import MazeWindow
 

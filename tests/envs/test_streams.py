@@ -1,4 +1,5 @@
 import numpy as np
+
 from plastic_rl.envs.streams import below, draw, keys_from_range, keys_from_seeds
 
 

@@ -9,6 +9,7 @@ from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
+
 from plastic_rl.envs import GridMaze, GridMazeVector, RandomMaze, RandomMazeVector
 
 KINDS = [(GridMaze, GridMazeVector), (RandomMaze, RandomMazeVector)]

@@ -11,6 +11,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+
 from plastic_rl.envs import GridMaze, GridMazeVector, PreviousActionReward, PreviousActionRewardVector
 
 
