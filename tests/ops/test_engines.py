@@ -77,6 +77,14 @@ def test_engines_agree_whatever_the_options(Problem, assert_close, rule, nonline
     assert_close(problem.solve("fused"), problem.solve("reference"), TOLERANCE[torch.float64])
 
 
+@pytest.mark.parametrize("rule", RULE_NAMES)
+def test_engines_agree_whatever_the_length(Problem, assert_close, rule):
+    """However the steps fall into the segments whose traces are remade, the last of them cut short or not."""
+    for steps in range(1, 31):
+        problem = Problem.draw(steps, 2, 5, rule=rule, bound=0.4, clamps=True, starts=True)
+        assert_close(problem.solve("fused"), problem.solve("reference"), TOLERANCE[torch.float64])
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (1, 1), (7, 1), (1, 7)], ids=str)
 def test_alpha_broadcasts_as_in_pytorch(Problem, assert_close, shape):
     problem = Problem.draw(6, 2, 7, clamps=True)

@@ -1,0 +1,241 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+
+import plastic_rl  # noqa: F401 - registers the mazes
+from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C
+from plastic_rl.agents.a2c import DivergenceError
+
+
+def maze(count=4, lifetime=20, name="GridMaze", **kwargs):
+    return gym.make_vec(f"PlasticRL/{name}-v0", num_envs=count, lifetime=lifetime, size=5, **kwargs)
+
+
+def agent_for(env, n_steps=20, hidden_size=12, **kwargs):
+    policy = {"hidden_size": hidden_size, **kwargs.pop("policy_kwargs", {})}
+    return PlasticA2C("PlasticPolicy", env, n_steps=n_steps, policy_kwargs=policy, seed=0, device="cpu", **kwargs)
+
+
+class Target(gym.Env):
+    """Each episode hides a number; the reward is minus the distance to it, and the last reward is what is seen."""
+
+    observation_space = spaces.Box(-4, 4, (2,), np.float32)
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.target, self.t = 0.7, 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        reward = -abs(float(action[0]) - self.target)
+        return np.array([reward, self.t / 10], np.float32), reward, False, self.t == 10, {}
+
+
+class Letters(gym.Env):
+    """Discrete observations and actions: reward for the action that equals the observation."""
+
+    observation_space = spaces.Discrete(3)
+    action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t, self.shown = 0, int(self.np_random.integers(3))
+        return self.shown, {}
+
+    def step(self, action):
+        reward = float(action == self.shown)
+        self.t, self.shown = self.t + 1, int(self.np_random.integers(3))
+        return self.shown, reward, self.t == 10, False, {}
+
+
+@pytest.mark.parametrize(
+    "policy_kwargs",
+    [
+        {"rule": "hebb", "alpha": "connection"},
+        {"rule": "oja", "alpha": "neuron", "nonlinearity": "relu"},
+        {"rule": "clip", "alpha": "shared", "learn_eta": False},
+        {"core": "rnn"},
+        {"core": "lstm", "net_arch": [8]},
+    ],
+)
+def test_every_core_trains(policy_kwargs):
+    agent = agent_for(maze(), policy_kwargs=policy_kwargs)
+    before = [p.clone() for p in agent.policy.parameters()]
+    agent.learn(160)
+    assert agent.num_timesteps == 160
+    assert all(torch.isfinite(p).all() for p in agent.policy.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(before, agent.policy.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("lifetime", [20, 13, 30], ids=["as long as", "shorter than", "longer than"])
+def test_replay_repeats_what_the_agent_did(lifetime):
+    """Lifetimes as long as, shorter and longer than a rollout: the values of acting are those of the replay."""
+    agent = agent_for(maze(lifetime=lifetime))
+    agent.learn(80)
+    seen = []
+    original = agent.train
+
+    def train():
+        rollout = next(agent.rollout_buffer.get())
+        with torch.no_grad():
+            _, values = agent.policy.replay(rollout.observations, agent._first_state, rollout.episode_starts)
+        seen.append((values.reshape(20, 4), torch.as_tensor(agent.rollout_buffer.values.copy())))
+        original()
+
+    agent.train = train
+    agent.learn(240, reset_num_timesteps=False)
+    assert len(seen) == 3
+    for replayed, acted in seen:
+        torch.testing.assert_close(replayed, acted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_is_that_of_the_reference_engine():
+    gradients = []
+    for engine in ("fused", "reference"):
+        agent = agent_for(maze(lifetime=13), policy_kwargs={"engine": "fused"})
+        agent.learn(80)
+        agent.collect_rollouts(agent.env, agent._init_callback(None), agent.rollout_buffer, 20)
+        agent.policy.core.engine = engine
+        agent.policy.optimizer.step = lambda: None
+        agent.train()
+        gradients.append([p.grad.clone() for p in agent.policy.parameters()])
+    for fused, reference in zip(*gradients, strict=True):
+        torch.testing.assert_close(fused, reference, rtol=1e-3, atol=1e-5)
+
+
+def test_a_cut_episode_bootstraps_and_a_finished_one_does_not():
+    agent = agent_for(gym.vector.SyncVectorEnv([Target] * 2, autoreset_mode=AutoresetMode.SAME_STEP), n_steps=10)
+    agent.learn(20)
+    state = agent.policy.core.initial_state(2)
+    hidden = state._replace(hidden=state.hidden + 0.5)
+
+    class Stepper:
+        state = hidden
+
+    last = np.ones((2, 2), np.float32)
+    infos = [{"terminal_observation": last[0], "TimeLimit.truncated": True}, {"terminal_observation": last[1]}]
+    agent._core_state = state
+    rewards = agent._with_bootstrap(np.zeros(2, np.float32), infos, Stepper())
+    one = type(hidden)(*(s[:1] for s in hidden))
+    expected = agent.gamma * agent._value(last[:1], one, np.zeros(1, bool)).item()
+    assert rewards[0] == pytest.approx(expected)
+    assert expected != 0
+    assert rewards[1] == 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: "CartPole-v1",
+        lambda: gym.make("CartPole-v1"),
+        lambda: make_vec_env("CartPole-v1", 2),
+        lambda: gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync"),
+        lambda: gym.vector.SyncVectorEnv([Letters] * 2, autoreset_mode=AutoresetMode.DISABLED),
+        lambda: gym.vector.SyncVectorEnv([Letters] * 2, autoreset_mode=AutoresetMode.SAME_STEP),
+        lambda: maze(name="RandomMaze"),
+    ],
+)
+def test_every_kind_of_environment_is_taken(make):
+    agent = agent_for(make(), n_steps=16).learn(64)
+    assert agent.num_timesteps >= 64
+
+
+def test_an_environment_that_restarts_a_step_later_is_refused():
+    with pytest.raises(ValueError, match="autoreset_mode=AutoresetMode.SAME_STEP"):
+        GymnasiumVecEnv(gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="vector_entry_point"))
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_the_adapter_gives_the_first_observation_of_the_next_episode(mode):
+    env = GymnasiumVecEnv(gym.vector.SyncVectorEnv([Target] * 2, autoreset_mode=mode))
+    env.reset()
+    for _ in range(10):
+        observations, _, dones, infos = env.step(np.zeros((2, 1), np.float32))
+    assert dones.all()
+    assert (observations == 0).all()
+    assert [info["terminal_observation"][1] for info in infos] == [1.0, 1.0]
+    assert all(info["TimeLimit.truncated"] for info in infos)
+    observations, *_ = env.step(np.zeros((2, 1), np.float32))
+    assert observations[:, 1] == pytest.approx([0.1, 0.1])
+
+
+@pytest.mark.parametrize(
+    "action_space", [spaces.MultiDiscrete([2, 2]), spaces.MultiBinary(3)], ids=["MultiDiscrete", "MultiBinary"]
+)
+def test_unsupported_actions_are_named(action_space):
+    env = Letters()
+    env.action_space = action_space
+    with pytest.raises((AssertionError, TypeError, ValueError), match=type(action_space).__name__):
+        agent_for(env)
+
+
+def test_callbacks_of_stable_baselines_work(tmp_path):
+    checkpoints = CheckpointCallback(20, tmp_path / "kept")
+    evaluation = EvalCallback(GymnasiumVecEnv(maze()), eval_freq=20, n_eval_episodes=4, verbose=0, warn=False)
+    agent = agent_for(maze()).learn(160, [checkpoints, evaluation])
+    files = sorted((tmp_path / "kept").iterdir())
+    assert len(files) == 2
+    assert np.isfinite(evaluation.best_mean_reward)
+    weights = PlasticA2C.load(files[0]).policy.state_dict()
+    assert weights.keys() == agent.policy.state_dict().keys()
+
+
+def test_a_callback_can_stop_in_the_middle_and_training_go_on():
+    class Stop(BaseCallback):
+        def _on_step(self):
+            return self.n_calls < 27
+
+    agent = agent_for(maze())
+    agent.learn(400, Stop())
+    assert agent.num_timesteps == 27 * 4
+    agent.learn(80, reset_num_timesteps=False)
+    assert agent.num_timesteps == 27 * 4 + 80
+
+
+def test_evaluate_policy_and_predict():
+    agent = agent_for(maze()).learn(80)
+    rewards, lengths = evaluate_policy(agent, GymnasiumVecEnv(maze()), 6, return_episode_rewards=True, warn=False)
+    assert lengths == [20] * 6
+    batch = maze().reset(seed=0)[0]
+    actions, state = agent.predict(batch, deterministic=True)
+    again, _ = agent.predict(batch, None, np.ones(4, bool), deterministic=True)
+    assert (actions == again).all()
+    fresh, _ = agent.predict(batch, state, np.ones(4, bool), deterministic=True)
+    assert (actions == fresh).all()
+    single, _ = agent.predict(batch[0])
+    assert np.shape(single) == ()
+    assert [s.shape for s in state] == [(4, 12), (4, 12, 12)]
+
+
+def test_divergence_is_an_error_and_leaves_the_weights():
+    agent = agent_for(maze()).learn(80)
+    before = {k: v.clone() for k, v in agent.policy.state_dict().items()}
+    agent.rollout_buffer.compute_returns_and_advantage = lambda *a, **k: agent.rollout_buffer.advantages.fill(np.nan)
+    with pytest.raises(DivergenceError, match="step 160"):
+        agent.learn(80, reset_num_timesteps=False)
+    assert all(torch.equal(v, before[k]) for k, v in agent.policy.state_dict().items())
+
+
+def test_a_continuous_target_is_hit():
+    """Chance: about -0.9 a step (uniform actions). Ceiling: 0. Learned: better than -0.35."""
+    env = gym.vector.SyncVectorEnv([Target] * 8, autoreset_mode=AutoresetMode.SAME_STEP)
+    agent = agent_for(env, n_steps=10, learning_rate=3e-3, normalize_advantage=True, vf_coef=0.5, max_grad_norm=0.5)
+    agent.learn(24_000)
+    mean, _ = evaluate_policy(agent, Target(), 10, warn=False)
+    assert mean / 10 > -0.35
+
+
+def test_discrete_observations_are_learned():
+    """Chance: 3.3 of 10. Ceiling: 10. Learned: more than 9."""
+    env = gym.vector.SyncVectorEnv([Letters] * 8, autoreset_mode=AutoresetMode.SAME_STEP)
+    agent = agent_for(env, n_steps=10, learning_rate=1e-2, normalize_advantage=True).learn(16_000)
+    mean, _ = evaluate_policy(agent, Letters(), 20, warn=False)
+    assert mean > 9

@@ -1,0 +1,160 @@
+import io
+import pickle
+import zipfile
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import plastic_rl  # noqa: F401 - registers the mazes
+from plastic_rl.agents import PlasticA2C
+from plastic_rl.agents.archive import ArchiveError, space_from_json, space_to_json
+
+
+def maze(name="GridMaze"):
+    return gym.make_vec(f"PlasticRL/{name}-v0", num_envs=3, lifetime=13, size=5)
+
+
+def new_agent(name="GridMaze", **policy_kwargs):
+    kwargs = {"hidden_size": 8, **policy_kwargs}
+    return PlasticA2C("PlasticPolicy", maze(name), n_steps=10, seed=0, device="cpu", policy_kwargs=kwargs)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("agent") / "agent.zip"
+    new_agent().learn(60).save(path, include=["run"])
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"core": "rnn"}, {"core": "lstm"}, {"rule": "oja", "alpha": "shared"}])
+def test_a_saved_agent_acts_the_same(kwargs, tmp_path):
+    agent = new_agent(**kwargs).learn(60)
+    agent.save(tmp_path / "agent")
+    loaded = PlasticA2C.load(tmp_path / "agent")
+    observations = maze().reset(seed=1)[0]
+    first, second = (a.predict(observations, deterministic=True) for a in (agent, loaded))
+    assert (first[0] == second[0]).all()
+    for a, b in zip(first[1], second[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert loaded.num_timesteps == 60
+
+
+@pytest.mark.parametrize("name", ["GridMaze", "RandomMaze"])
+def test_a_continuation_is_exact(name, tmp_path):
+    """Rollouts of 10 steps in lifetimes of 13: the stop lies within lifetimes."""
+    straight = new_agent(name).learn(240)
+    new_agent(name).learn(120).save(tmp_path / "half.zip", include=["run"])
+    resumed = PlasticA2C.load(tmp_path / "half.zip", env=maze(name), resume=True, device="cpu")
+    resumed.learn(120, reset_num_timesteps=False)
+    assert resumed.num_timesteps == straight.num_timesteps
+    for (key, a), b in zip(straight.policy.state_dict().items(), resumed.policy.state_dict().values(), strict=True):
+        assert torch.equal(a, b), key
+
+
+def test_files_can_be_open_ones(saved):
+    copy = io.BytesIO()
+    PlasticA2C.load(io.BytesIO(saved)).save(copy)
+    assert PlasticA2C.load(io.BytesIO(copy.getvalue())).num_timesteps == 60
+
+
+def with_members(saved, **changes):
+    content = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved)) as old, zipfile.ZipFile(content, "w") as new:
+        members = {name: old.read(name) for name in old.namelist()} | changes
+        for name, data in members.items():
+            if data is not None:
+                new.writestr(name, data)
+    return content.getvalue()
+
+
+class Payload:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_hostile_and_damaged_files_are_refused_and_run_nothing(saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trap = tmp_path / "ran"
+    pickled = pickle.dumps(Payload(trap))
+    torch_pickled = io.BytesIO()
+    torch.save(Payload(trap), torch_pickled)
+    cases = {
+        "empty": b"",
+        "text": b"not an agent",
+        "pickle": pickled,
+        "truncated": saved[: len(saved) // 2],
+        "extra member": with_members(saved, **{"more.txt": b"x"}),
+        "path that climbs out": with_members(saved, **{"../evil": b"x"}),
+        "missing member": with_members(saved, **{"config.json": None}),
+        "not JSON": with_members(saved, **{"config.json": b"{"}),
+        "JSON of something else": with_members(saved, **{"config.json": b"[1]"}),
+        "another format": with_members(saved, **{"config.json": b"{}"}),
+        "weights that are a pickle": with_members(saved, **{"policy.safetensors": pickled}),
+        "training that is a pickle": with_members(saved, **{"training.pt": pickled}),
+        "training that is a torch pickle": with_members(saved, **{"training.pt": torch_pickled.getvalue()}),
+    }
+    listing = sorted(tmp_path.iterdir())
+    for name, content in cases.items():
+        with pytest.raises(ArchiveError):
+            PlasticA2C.load(io.BytesIO(content))
+        assert sorted(tmp_path.iterdir()) == listing, name
+    assert pickle.loads(pickled)  # the trap does work where it is run
+    assert trap.exists()
+
+
+def test_weights_of_another_architecture_are_refused(saved, tmp_path):
+    new_agent(hidden_size=9).save(tmp_path / "other.zip")
+    with zipfile.ZipFile(tmp_path / "other.zip") as other:
+        weights = other.read("policy.safetensors")
+    with pytest.raises(ArchiveError, match="do not fit"):
+        PlasticA2C.load(io.BytesIO(with_members(saved, **{"policy.safetensors": weights})))
+
+
+def test_an_environment_with_other_spaces_is_refused(saved):
+    with pytest.raises(ValueError, match=r"[Ss]pace"):
+        PlasticA2C.load(io.BytesIO(saved), env=gym.make("CartPole-v1"))
+
+
+def test_resuming_needs_what_it_needs(saved, tmp_path):
+    with pytest.raises(ArchiveError, match="give an env"):
+        PlasticA2C.load(io.BytesIO(saved), resume=True)
+    with pytest.raises(FileNotFoundError):
+        PlasticA2C.load(tmp_path / "nothing")
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
+def test_a_changed_byte_is_refused_or_harmless(saved, place, value):
+    content = bytearray(saved)
+    content[int(place * len(content))] = value
+    try:
+        agent = PlasticA2C.load(io.BytesIO(bytes(content)))
+    except ArchiveError:
+        return
+    assert agent.policy.core.hidden_size == 8
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(5, start=2),
+        spaces.Box(-1, 1, (3,), np.float32),
+        spaces.Box(np.array([-np.inf, 0.1]), np.array([np.inf, 0.7]), dtype=np.float64),
+        spaces.Box(0, 255, (2, 2), np.uint8),
+    ],
+)
+def test_spaces_survive_json(space):
+    assert space_from_json(space_to_json(space)) == space
+
+
+def test_a_space_that_json_cannot_describe_is_named():
+    with pytest.raises(TypeError, match="MultiBinary"):
+        space_to_json(spaces.MultiBinary(3))
