@@ -16,7 +16,6 @@ import numba.core.event
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from plastic_rl.ops import kernels_cpu
 from plastic_rl.ops.simd import BYTES
@@ -302,14 +301,17 @@ class _Sequence(torch.autograd.Function):
         last = problem.plan.pad_matrix(trace)
         _forward(problem, _array(u), last)
         ctx.problem = problem
-        # The outputs share their memory with the problem's x: saved, so that autograd sees a change in place.
-        ctx.save_for_backward(alpha, eta, trace, clamp, outputs := problem.outputs)
+        # The problem shares the memory of most of these: saved, so that autograd sees a change in place.
+        ctx.save_for_backward(alpha, eta, trace, clamp, episode_start, outputs := problem.outputs)
         return outputs, problem.plan.unpad_matrix(last)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, goutputs: Tensor | None, gtrace: Tensor | None) -> tuple[Tensor | None, ...]:
-        alpha, eta, trace, clamp, outputs = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "the fused engine gives first derivatives only; for derivatives of derivatives use engine='reference'"
+            )
+        alpha, eta, trace, clamp, _, outputs = ctx.saved_tensors
         goutputs = torch.zeros_like(outputs) if goutputs is None else goutputs
         pad = ctx.problem.plan.pad_matrix
         g = _backward(
@@ -408,7 +410,9 @@ class Stepper:
         p, t = self._problem, self.steps_done
         hidden = torch.from_numpy(p.x[t, :, : p.plan.n].copy())
         trace = p.plan.unpad_matrix(self._h)
-        if t in (0, p.plan.steps):
+        if t == 0:
+            return hidden, trace.clone()
+        if t == p.plan.steps:
             return hidden, trace
         # In between, the trace is one update behind: that of step t - 1 waits for step t's pass.
         before = torch.from_numpy(p.x[t - 1, :, : p.plan.n])

@@ -149,7 +149,7 @@ def test_every_kind_of_environment_is_taken(make):
 
 
 def test_an_environment_that_restarts_a_step_later_is_refused():
-    with pytest.raises(ValueError, match="autoreset_mode=AutoresetMode.SAME_STEP"):
+    with pytest.raises(ValueError, match="AutoresetMode"):
         GymnasiumVecEnv(gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="vector_entry_point"))
 
 
@@ -202,7 +202,7 @@ def test_a_callback_can_stop_in_the_middle_and_training_go_on():
 
 def test_evaluate_policy_and_predict():
     agent = agent_for(maze()).learn(80)
-    rewards, lengths = evaluate_policy(agent, GymnasiumVecEnv(maze()), 6, return_episode_rewards=True, warn=False)
+    _, lengths = evaluate_policy(agent, GymnasiumVecEnv(maze()), 6, return_episode_rewards=True, warn=False)
     assert lengths == [20] * 6
     batch = maze().reset(seed=0)[0]
     actions, state = agent.predict(batch, deterministic=True)
