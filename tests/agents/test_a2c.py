@@ -239,3 +239,26 @@ def test_discrete_observations_are_learned():
     agent = agent_for(env, n_steps=10, learning_rate=1e-2, normalize_advantage=True).learn(16_000)
     mean, _ = evaluate_policy(agent, Letters(), 20, warn=False)
     assert mean > 9
+
+
+@pytest.mark.slow
+def test_cartpole_is_solved():
+    """Chance: about 20. Ceiling, and what counts as solved: 500, and 475."""
+    agent = PlasticA2C(
+        "PlasticPolicy",
+        gym.make_vec("CartPole-v1", num_envs=16, vectorization_mode="sync"),
+        n_steps=16,
+        learning_rate=lambda remaining: 2e-3 * remaining,
+        gamma=0.98,
+        gae_lambda=0.95,
+        vf_coef=0.5,
+        squared_prob_coef=0.0,
+        max_grad_norm=0.5,
+        normalize_advantage=True,
+        seed=0,
+        device="cpu",
+        policy_kwargs={"hidden_size": 64, "optimizer_kwargs": {"eps": 1e-5}},
+    )
+    agent.learn(300_000)
+    mean, _ = evaluate_policy(agent, gym.make("CartPole-v1"), 20, deterministic=True, warn=False)
+    assert mean >= 475
