@@ -143,7 +143,7 @@ class _Plan:
     ) -> None:
         """Call ``steps(buffer, group, t0, t1, c0, c1)`` until every step of every block is done.
 
-        Groups do not depend on each other, so each thread takes its share of them through the whole sequence.
+        Groups do not depend on each other, so each thread takes one after another through the whole sequence.
         With fewer groups than threads, the threads share the columns instead and meet after every step.
         """
         if self.groups < self.threads and self.chunks > 1:
@@ -153,12 +153,14 @@ class _Plan:
                     _share_out(partial(steps, shared, group, t, t + 1), self.chunks, self.threads)
             return
 
+        groups = iter(range(self.groups))  # common to all: a thread that is held up takes fewer of them
+
         def share(first: int, last: int) -> None:
             own = buffer()
-            for group in range(first, last):
+            for group in groups:
                 steps(own, group, 0, self.steps, 0, self.chunks)
 
-        _share_out(share, self.groups, self.threads)
+        _share_out(share, min(self.groups, self.threads), self.threads)
 
 
 class _Problem(NamedTuple):
