@@ -131,10 +131,19 @@ def extra_mebibytes(shape: Shape, engine: Engine) -> float:
     """What one pass adds to this process's peak of memory, beyond its arguments and the loaded engine."""
     one_pass(problem(Shape(1, 16, 2)), engine)
     arguments = problem(shape)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mebibytes()
     one_pass(arguments, engine)
-    unit = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss counts in, in bytes
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit / 2**20
+    return peak_mebibytes() - before
+
+
+def peak_mebibytes() -> float:
+    """This process's peak of memory so far."""
+    try:
+        with open("/proc/self/status") as lines:  # getrusage's peak would begin with that of the parent process
+            return next(float(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        unit = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss counts in, in bytes
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def extra_mebibytes_in_fresh_process(engine: Engine, threads: int) -> float:
