@@ -4,6 +4,7 @@ pygame is imported on the first picture, never on import.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -38,6 +39,8 @@ _OVERSAMPLING = 3
 _LARGE_CELL = 48
 # Width of the maze in pixels that draw_maze aims at when no cell size is asked for.
 _TARGET_WIDTH = 484
+# Looking for a display where there is none, SDL writes to stderr.
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,17 +116,24 @@ def draw_maze(state: MazeState, cell_size: int | None = None) -> Frame:
     return np.ascontiguousarray(pygame.surfarray.array3d(canvas).swapaxes(0, 1))
 
 
+def has_display() -> bool:
+    """Whether a window can be tried: on Linux, unless neither X, Wayland nor SDL is told where to."""
+    return sys.platform != "linux" or any(os.environ.get(name) for name in _DISPLAYS)
+
+
 class MazeWindow:
     """A window that shows frames until it is closed, by :meth:`close` or by the user.
 
     Attributes:
+        title: in the window's bar; may be changed while it is open.
+        fps: frames a second at most; may be changed too.
         closed_by_user: the user has closed the window; it then stays closed.
     """
 
     def __init__(self, title: str, fps: int) -> None:
+        self.title = title
+        self.fps = fps
         self.closed_by_user = False
-        self._title = title
-        self._fps = fps
         self._screen: Any = None
         self._clock: Any = None
 
@@ -147,12 +157,16 @@ class MazeWindow:
             self.close()
             self.closed_by_user = True
             return
+        if pygame.display.get_caption()[0] != self.title:
+            pygame.display.set_caption(self.title)
         self._screen.blit(pygame.image.frombuffer(frame.tobytes(), (width, height), "RGB"), (0, 0))
         pygame.display.flip()
-        self._clock.tick(self._fps)
+        self._clock.tick(self.fps)
 
     def _open(self, pygame: ModuleType, width: int, height: int) -> None:
         advice = 'On a machine without a display use render_mode="rgb_array" or "ansi".'
+        if not has_display():
+            raise gym.error.Error(f"No window can be opened: there is no display. {advice}")
         try:
             pygame.display.init()
             self._screen = pygame.display.set_mode((width, height))
@@ -162,7 +176,7 @@ class MazeWindow:
         if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
             self.close()
             raise gym.error.Error(f"No window can be opened: there is no display. {advice}")
-        pygame.display.set_caption(self._title)
+        pygame.display.set_caption(self.title)
         self._clock = pygame.time.Clock()
 
     def close(self) -> None:

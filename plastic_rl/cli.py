@@ -1,13 +1,18 @@
 """The command line: ``python train.py COMMAND``, ``plastic-rl COMMAND`` or ``python -m plastic_rl.cli COMMAND``."""
 
+import io
+import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from plastic_rl.config import Evaluate, MazeRun, Play, Watch
-from plastic_rl.errors import UserError
+from plastic_rl.errors import UserError, program
 
 Command = (
     Annotated[MazeRun, tyro.conf.subcommand("maze")]
@@ -19,20 +24,35 @@ Command = (
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run a command; a user's mistake is one line on stderr and exit code 1, or 2 for a wrong call."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a line under a table is no reason to fail
     try:
         config = tyro.cli(
             Command,
             args=args,
-            prog="plastic-rl",
+            prog=program(),
             description="Networks that keep learning within their lifetime: train, test, watch and play mazes.",
-            config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitSubcommandPrefixes),
+            config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+            registry=_plain_values(),
         )
         _run(config)
+        sys.stdout.flush()
     except UserError as error:
-        print(f"plastic-rl: error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough (``| head``); Python would complain again while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error), 1)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"plastic-rl: error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(code) from None
 
 
 def _run(config: object) -> None:
@@ -50,6 +70,57 @@ def _run(config: object) -> None:
         playing.watch(config)
     elif isinstance(config, Play):
         playing.play(config)
+
+
+def _plain_values() -> ConstructorRegistry:
+    """How values are read and shown: whole numbers also as 1e6, and settings that may be left out by their type."""
+    readers: dict[type, tuple[str, Callable[[str], Any]]] = {
+        int: ("INT", _whole_number),
+        float: ("FLOAT", _number),
+        Path: ("PATH", Path),
+    }
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+        for kind, (metavar, read) in readers.items():
+            if info.type in (kind, kind | None):
+                kinds = (kind,) if info.type is kind else (kind, type(None))
+                return PrimitiveConstructorSpec(
+                    nargs=1,
+                    metavar=metavar,
+                    instance_from_str=partial(_first, read),
+                    is_instance=partial(_is_any, kinds),
+                    str_from_instance=lambda value: [str(value)],
+                )
+        return None
+
+    return registry
+
+
+def _first(read: Callable[[str], Any], words: list[str]) -> Any:
+    return read(words[0])
+
+
+def _is_any(kinds: tuple[type, ...], value: Any) -> bool:
+    return isinstance(value, kinds)
+
+
+def _whole_number(word: str) -> int:
+    try:
+        return int(word)
+    except ValueError:
+        value = _number(word, "a whole number")
+    if not value.is_integer():
+        raise ValueError(f"{word!r} is not a whole number")
+    return int(value)
+
+
+def _number(word: str, expected: str = "a number") -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise ValueError(f"{word!r} is not {expected}") from None
 
 
 if __name__ == "__main__":

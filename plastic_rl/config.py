@@ -1,13 +1,17 @@
 """The commands' settings: typed dataclasses, which become command lines, help texts and config.json."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from plastic_rl.errors import UsageError
+
+# Testing uses seeds from here on: they are never those of training.
+FRESH = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -17,9 +21,9 @@ class MazeRun:
     out: Path | None = None
     """Run folder, new or empty; by default one under runs/ named after the time."""
     resume: Path | None = None
-    """Run folder to go on with, from its last checkpoint; only --steps, --threads and --device may stand beside."""
+    """Run folder to go on with. Its settings hold; only --steps, --threads and --device can be given anew."""
     steps: int = 12_000_000
-    """Environment steps in all, over all mazes."""
+    """Environment steps in all, over all mazes; rounded up to whole updates."""
     seed: int = 0
     """Of all random numbers: with it, a run can be repeated."""
     threads: int | None = None
@@ -90,11 +94,12 @@ class MazeRun:
     def __post_init__(self) -> None:
         """Check what can be checked without the environment."""
         at_least = {
-            "steps": 1, "envs": 1, "hidden_size": 1, "log_every": 1, "eval_episodes": 1, "seed": 0, "decay_steps": 0,
+            "steps": 1, "envs": 1, "hidden_size": 1, "log_every": 1, "eval_episodes": 1, "decay_steps": 0,
             "threads": 1, "n_steps": 1, "vf_coef": 0, "ent_coef": 0, "squared_prob_coef": 0, "checkpoint_every": 0,
         }  # fmt: skip
         for name, least in at_least.items():
             _require(self, name, partial(operator.le, least), f"at least {least}")
+        _require_seed(self)
         for name in ("gamma", "gae_lambda", "eta"):
             _require(self, name, lambda v: 0 <= v <= 1, "from 0 to 1")
         for name in ("learning_rate", "max_grad_norm"):
@@ -119,6 +124,22 @@ class MazeRun:
         """Return the settings as JSON can hold them, without the folders."""
         return {name: value for name, value in asdict(self).items() if name not in ("out", "resume")}
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "MazeRun":
+        """Return the settings that ``to_json`` gave.
+
+        Raises:
+            ValueError: a setting is unknown or of another type.
+            UsageError: a setting is out of bounds.
+        """
+        kinds = get_type_hints(cls)
+        for name, value in content.items():
+            if name not in kinds:
+                raise ValueError(f"there is no setting {name}")
+            if not _is_a(value, kinds[name]):
+                raise ValueError(f"{name} cannot be {value!r}")
+        return cls(**content)
+
 
 @dataclass(frozen=True)
 class Evaluate:
@@ -138,12 +159,15 @@ class Evaluate:
     def __post_init__(self) -> None:
         """Check the numbers."""
         _require(self, "episodes", lambda v: v >= 1, "at least 1")
-        _require(self, "seed", lambda v: v >= 0, "at least 0")
+        _require_seed(self)
 
 
 @dataclass(frozen=True)
 class Watch:
-    """Watch a run's agent in a window, or write one lifetime as a GIF."""
+    """Watch a run's agent in a window, or write one lifetime as a GIF.
+
+    Keys: space pauses, right arrow makes one step, + and - change the speed, R begins a new lifetime, Q quits.
+    """
 
     run: Path
     """Run folder."""
@@ -152,19 +176,22 @@ class Watch:
     seed: int = 0
     """Which lifetime to begin with."""
     fps: int = 12
-    """Steps a second."""
+    """Steps a second, in the window and in the GIF."""
     deterministic: bool = False
     """Take the likeliest action instead of a sample."""
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        _require(self, "seed", lambda v: v >= 0, "at least 0")
+        _require_seed(self)
         _require(self, "fps", lambda v: 1 <= v <= 100, "from 1 to 100")
 
 
 @dataclass(frozen=True)
 class Play:
-    """Drive the maze yourself: find the hidden goal, then find it again. Arrow keys or WASD, R new, Q quit."""
+    """Drive the maze yourself: find the hidden goal, then find it again.
+
+    Keys: arrows or WASD move, R begins a new lifetime, Q quits.
+    """
 
     size: int = 11
     """Cells a side, outer wall included: odd, at least 5."""
@@ -176,6 +203,25 @@ class Play:
     """Whether to show the goal, which agents never see."""
     seed: int = 0
     """Which lifetime to begin with."""
+
+    def __post_init__(self) -> None:
+        """Check the seed; the maze checks the rest."""
+        _require_seed(self)
+
+
+def _require_seed(config: Any) -> None:
+    _require(config, "seed", lambda v: 0 <= v < FRESH, f"from 0 to {FRESH - 1}")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value read from JSON is what a field's annotation says."""
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) in (Union, UnionType):
+        return any(_is_a(value, one) for one in get_args(kind))
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is kind
 
 
 def _require(config: Any, name: str, holds: Callable[[Any], bool], expected: str) -> None:

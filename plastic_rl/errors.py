@@ -1,5 +1,9 @@
 """Mistakes that are the user's to mend: shown as one line, never as a traceback."""
 
+import shlex
+import sys
+from pathlib import Path
+
 
 class UserError(Exception):
     """Something that the command was asked for cannot be done. Exit code 1."""
@@ -11,3 +15,18 @@ class UsageError(UserError):
     """The command was called wrongly. Exit code 2."""
 
     exit_code = 2
+
+
+def program() -> str:
+    """Return how this program was called, to tell the user what to type next."""
+    called = Path(sys.argv[0])
+    if called.name == "train.py":
+        return f"python {shlex.quote(str(called))}"
+    if called.name == "cli.py":
+        return "python -m plastic_rl.cli"
+    return "plastic-rl"
+
+
+def invocation(*words: object) -> str:
+    """Return a command of this program as it can be typed into a shell."""
+    return " ".join([program(), *(shlex.quote(str(word)) for word in words)])

@@ -1,6 +1,11 @@
 """Agents at play: testing them, watching them, and playing oneself."""
 
+import importlib
+import itertools
+import os
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +18,17 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl import runs
 from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C
-from plastic_rl.agents.archive import space_to_json
-from plastic_rl.config import Evaluate, Play, Watch
+from plastic_rl.config import FRESH, Evaluate, MazeRun, Play, Watch
 from plastic_rl.envs import draw_maze
-from plastic_rl.envs.rendering import MazeWindow
-from plastic_rl.errors import UsageError, UserError
+from plastic_rl.envs.rendering import Frame, MazeWindow, has_display
+from plastic_rl.errors import UsageError, UserError, invocation
 from plastic_rl.plots import animation
-from plastic_rl.tables import table
+from plastic_rl.tables import number, table
 
-# Training uses seeds from 0 to some thousands; tests begin here.
-FRESH = 1_000_000_000
-TOGETHER = 100
+TOGETHER = 100  # lifetimes that are tested side by side
+MOST_FRAMES = 500
+GIF_WIDTH = 400
+REST = 1.5  # seconds that a lifetime's last picture stays
 
 
 def make_vec(env_id: str, count: int, kwargs: dict[str, Any]) -> gym.vector.VectorEnv:
@@ -32,27 +37,48 @@ def make_vec(env_id: str, count: int, kwargs: dict[str, Any]) -> gym.vector.Vect
     Raises:
         UsageError: the id is unknown, or the environment refuses the settings.
     """
-    try:
-        spec = gym.spec(env_id)
+    with _named(env_id) as name:
+        spec = gym.spec(name)
         if spec.vector_entry_point is not None and spec.namespace == "PlasticRL":
-            return gym.make_vec(env_id, num_envs=count, **kwargs)
+            return gym.make_vec(name, num_envs=count, **kwargs)
         mode = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
-        return gym.make_vec(env_id, num_envs=count, vectorization_mode="sync", vector_kwargs=mode, **kwargs)
-    except (gym.error.Error, ModuleNotFoundError) as error:
+        return gym.make_vec(name, num_envs=count, vectorization_mode="sync", vector_kwargs=mode, **kwargs)
+
+
+@contextmanager
+def _named(env_id: str) -> Iterator[str]:
+    """Import the module of a "module:id", also from the working directory; yield the id alone.
+
+    Raises:
+        UsageError: that, or what is done with the id within, cannot be done.
+    """
+    module, _, name = env_id.rpartition(":")
+    try:
+        if module:
+            if os.getcwd() not in sys.path:
+                sys.path.append(os.getcwd())
+            importlib.import_module(module)
+        yield name
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--env {env_id}: there is no module {error.name} to import") from error
+    except (gym.error.Error, ImportError) as error:
         raise UsageError(f"--env {env_id}: {error}") from error
     except (ValueError, TypeError) as error:
         raise UsageError(f"{env_id} refuses these settings: {error}") from error
 
 
-def make_single(config: dict[str, Any], render_mode: str | None) -> gym.Env:
-    """Make a run's environment, once."""
-    return gym.make(config["env"], render_mode=render_mode, **config["env_kwargs"])
+def load(folder: Path) -> tuple[PlasticA2C, MazeRun]:
+    """Load a run's agent and settings.
 
-
-def env_settings(folder: Path) -> dict[str, Any]:
-    """Return id and keyword arguments of a run's environment."""
-    config = runs.read_run(folder)
-    return {"env": config.env, "env_kwargs": config.env_kwargs()}
+    Raises:
+        UserError: they are missing or damaged, or do not fit each other.
+    """
+    agent, config = runs.load_agent(folder), runs.read_run(folder)
+    with _named(config.env) as name:
+        env = gym.make(name, **config.env_kwargs())
+    env.close()
+    runs.check_spaces(folder, env.observation_space, env.action_space)
+    return agent, config
 
 
 def assess(
@@ -97,112 +123,193 @@ def _random_return(env: gym.vector.VectorEnv, episodes: int, seed: int) -> float
 def comparison(results: dict[str, float]) -> str:
     """Return the results as a table: the agent beside random play and the oracle."""
     mean, spread = results["return_mean"], results["return_std"]
-    error = spread / max(1.0, results["episodes"]) ** 0.5
     oracle = results.get("oracle_return")
-
-    def share(value: float) -> str:
-        return f"{max(0.0, value) / oracle:.1%}" if oracle else ""
-
     rows = [
-        ["", "return", "of the oracle" if oracle else ""],
-        ["random play", f"{results['random_return']:.1f}", share(results["random_return"])],
-        ["this agent", f"{mean:.1f} +- {error:.1f}", share(mean)],
+        ["", "return", "± error"],
+        ["random play", f"{results['random_return']:.1f}", ""],
+        ["this agent", f"{mean:.1f}", f"{spread / results['episodes'] ** 0.5:.1f}"],
     ]
     if oracle:
-        rows.append(["all-knowing oracle", f"{oracle:.1f}", share(oracle)])
+        rows.append(["all-knowing oracle", f"{oracle:.1f}", ""])
+        shares = (f"{max(0.0, value) / oracle:.1%}" for value in (results["random_return"], mean, oracle))
+        for row, share in zip(rows, ["of the oracle", *shares], strict=True):
+            row.append(share)
     return table(rows)
 
 
 def evaluate(config: Evaluate) -> None:
     """Test a run's agent, print a table and write summary.json."""
-    agent, env = runs.load_agent(config.run), env_settings(config.run)
+    agent, run = load(config.run)
     out = config.out or config.run / "evaluation"
-    out.mkdir(parents=True, exist_ok=True)
-    results = assess(agent, env["env"], env["env_kwargs"], config.episodes, config.seed, config.deterministic)
+    if (out / runs.CONFIG).exists():
+        raise UsageError(f"--out {out} holds a run, whose {runs.SUMMARY} would be lost: name another folder")
+    runs.make_folder(out, "--out")
+    results = assess(agent, run.env, run.env_kwargs(), config.episodes, config.seed, config.deterministic)
     runs.write_json(
         out / runs.SUMMARY,
         {
             "run": str(config.run),
+            "env": run.env,
+            "trained_steps": agent.num_timesteps,
             **results,
             "seed": config.seed,
             "deterministic": config.deterministic,
-            "trained_steps": agent.num_timesteps,
         },
     )
-    print(comparison(results))
-    print(f"{config.episodes} fresh lifetimes; written to {out / runs.SUMMARY}")
+    print(f"{config.run} after {number(agent.num_timesteps)} steps, tested on {config.episodes} fresh lifetimes:\n")
+    print(f"{comparison(results)}\n\nwritten to {out / runs.SUMMARY}")
 
 
-def live(agent: PlasticA2C, env: gym.Env, seed: int, deterministic: bool = False) -> Iterator[bool]:
-    """Live lifetime after lifetime; yield before the first step and after each one, with whether it was the last."""
-    while True:
-        observation, _ = env.reset(seed=seed)
-        seed += 1
-        state, start, over = None, np.ones(1, bool), False
-        yield False
-        while not over:
-            action, state = agent.predict(observation, state, start, deterministic)
-            observation, _, terminated, truncated, _ = env.step(action)
-            start, over = np.zeros(1, bool), bool(terminated or truncated)
-            yield over
+def live(agent: PlasticA2C, env: gym.Env, seed: int, deterministic: bool = False) -> Iterator[None]:
+    """Live one lifetime; yield before the first step and after each one."""
+    observation, _ = env.reset(seed=seed)
+    state, start, over = None, np.ones(1, bool), False
+    yield
+    while not over:
+        action, state = agent.predict(observation, state, start, deterministic)
+        observation, _, terminated, truncated, _ = env.step(action)
+        start, over = np.zeros(1, bool), bool(terminated or truncated)
+        yield
 
 
-def write_lifetime(path: Path, agent: PlasticA2C, settings: dict[str, Any], seed: int, fps: int, sampled: bool) -> None:
-    """Write one lifetime as a GIF.
+def write_lifetime(
+    path: Path, agent: PlasticA2C, config: MazeRun, seed: int, fps: int, deterministic: bool = False
+) -> None:
+    """Write one lifetime as a GIF; of a very long one, every second, fourth, ... step.
 
     Raises:
-        UserError: the environment draws no pictures.
+        UserError: the environment draws no pictures, or the file cannot be written.
     """
+    runs.make_folder(path.parent, "--gif")
     torch.manual_seed(FRESH + seed)
+    frames: list[Frame] = []
+    every = 1
+    with _pictured(config) as env:
+        for step, _ in enumerate(live(agent, env, FRESH + seed, deterministic)):
+            if len(frames) == MOST_FRAMES:
+                frames, every = frames[::2], 2 * every
+            if step % every == 0:
+                frames.append(_picture(env, GIF_WIDTH))
+        if step % every:
+            frames.append(_picture(env, GIF_WIDTH))
     try:
-        env = make_single(settings, "rgb_array")
-    except (TypeError, ValueError, gym.error.Error) as error:
-        raise UserError(f"{settings['env']} draws no pictures: {error}") from error
-    frames = []
-    for over in live(agent, env, FRESH + seed, deterministic=not sampled):
-        frames.append(_frame(env))
-        if over:
-            break
-    env.close()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    animation(path, frames, fps)
+        animation(path, frames, fps)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _frame(env: gym.Env) -> np.ndarray:
+@contextmanager
+def _pictured(config: MazeRun) -> Iterator[gym.Env]:
+    """A run's environment, once, drawing pictures."""
+    with _without_screen(), _named(config.env) as name:
+        plain = gym.make(name, **config.env_kwargs())
+        plain.close()
+        if "rgb_array" not in plain.metadata.get("render_modes", ()):
+            raise UserError(f"{config.env} draws no pictures: it has no render mode rgb_array")
+        env = gym.make(name, render_mode="rgb_array", **config.env_kwargs())
+        try:
+            yield env
+        finally:
+            env.close()
+
+
+@contextmanager
+def _without_screen() -> Iterator[None]:
+    """Keep other environments from looking for a screen where there is none: SDL complains on stderr."""
+    if has_display() or "SDL_VIDEODRIVER" in os.environ:
+        yield
+        return
+    os.environ["SDL_VIDEODRIVER"] = "dummy"
+    try:
+        yield
+    finally:
+        del os.environ["SDL_VIDEODRIVER"]
+
+
+def _picture(env: gym.Env, width: int | None = None) -> Frame:
+    """A picture of the environment; of a maze, about so many pixels wide."""
     maze: Any = env.unwrapped
     if hasattr(maze, "maze_state"):
         state = maze.maze_state()
-        return draw_maze(state, max(8, 330 // len(state.walls)))
-    return np.asarray(env.render())
+        return draw_maze(state, max(8, width // len(state.walls)) if width else None)
+    try:
+        frame = np.asarray(env.render())
+    except gym.error.Error as error:
+        raise UserError(f"no picture can be drawn: {error}") from error
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        raise UserError(f"{env} draws no pictures: render() gave {frame.dtype} {frame.shape}, not uint8 (h, w, 3)")
+    return frame
 
 
 def watch(config: Watch) -> None:
     """Show a run's agent in a window, or write a GIF."""
-    agent, settings = runs.load_agent(config.run), env_settings(config.run)
+    if config.gif is not None and config.gif.suffix.lower() != ".gif":
+        raise UsageError(f"--gif {config.gif}: expected a name that ends in .gif")
+    agent, run = load(config.run)
     if config.gif is not None:
-        if config.gif.suffix.lower() != ".gif":
-            raise UsageError(f"--gif {config.gif}: expected a name that ends in .gif")
-        write_lifetime(config.gif, agent, settings, config.seed, config.fps, not config.deterministic)
+        write_lifetime(config.gif, agent, run, config.seed, config.fps, config.deterministic)
         print(f"written to {config.gif}")
         return
-    env = make_single(settings, "rgb_array")
-    maze: Any = env.unwrapped
-    if not hasattr(maze, "maze_state"):
-        raise UserError(f"{settings['env']} is not a maze: only --gif can show it")
-    if space_to_json(env.observation_space) != space_to_json(agent.observation_space):
-        raise UserError(f"{config.run}: its agent and its environment do not fit")
-    window = MazeWindow("plastic-rl: the agent learns where the goal is", config.fps)
     torch.manual_seed(FRESH + config.seed)
+    instead = f"write a GIF instead: {invocation('watch', config.run, '--gif', 'lifetime.gif')}"
+    with _window(config.fps, instead) as window, _pictured(run) as env:
+        print("space pauses, right arrow: one step, + and -: speed, R: a new lifetime, Q: quit", flush=True)
+        for seed in itertools.count(FRESH + config.seed):
+            if not _show_lifetime(window, env, live(agent, env, seed, config.deterministic), seed - FRESH):
+                return
+
+
+def _show_lifetime(window: MazeWindow, env: gym.Env, lifetime: Iterator[None], which: int) -> bool:
+    """Show a lifetime and rest on its last step; return whether to go on with another one."""
+    paused, resting = False, 0.0
+    next(lifetime)
+    frame = _picture(env)
+    while resting < REST:
+        window.title = f"plastic-rl: lifetime {which}, {'paused' if paused else f'{window.fps} steps/s'}"
+        window.show(frame)
+        stepping = not paused
+        for key in _pressed():
+            if key in ("q", "escape"):
+                return False
+            if key == "r":
+                return True
+            if key == "space":
+                paused = not paused
+                stepping = not paused
+            elif key == "right":
+                paused = stepping = True
+            elif key in ("+", "=", "[+]", "-", "[-]"):
+                faster = 1.5 if key in ("+", "=", "[+]") else 1 / 1.5
+                window.fps = min(100, max(1, round(window.fps * faster)))
+        if window.closed_by_user:
+            return False
+        if stepping:
+            try:
+                next(lifetime)
+                frame = _picture(env)
+            except StopIteration:
+                resting += 1 / window.fps
+    return True
+
+
+@contextmanager
+def _window(fps: int, instead: str) -> Iterator[MazeWindow]:
+    """A window, closed in the end.
+
+    Raises:
+        UserError: it cannot be opened; says what to do instead.
+    """
+    window = MazeWindow("plastic-rl", fps)
+    if not has_display():
+        raise UserError(f"no window can be opened: there is no display; {instead}")
     try:
-        for _ in live(agent, env, FRESH + config.seed, config.deterministic):
-            window.show(draw_maze(maze.maze_state()))
-            if window.closed_by_user or _keys() & {"q", "escape"}:
-                break
+        yield window
+    except gym.error.DependencyNotInstalled as error:
+        raise UserError(str(error)) from error
     except gym.error.Error as error:
-        raise UserError(f"{error} Or write a GIF: --gif FILE") from error
+        raise UserError(f"no window can be opened: {error.__cause__ or error}; {instead}") from error
     finally:
         window.close()
-        env.close()
 
 
 def play(config: Play) -> None:
@@ -214,29 +321,28 @@ def play(config: Play) -> None:
         raise UsageError(str(error)) from error
     maze: Any = env.unwrapped
     moves = {"up": 0, "right": 1, "down": 2, "left": 3, "w": 0, "d": 1, "s": 2, "a": 3}
-    window = MazeWindow("plastic-rl: find the hidden goal (arrow keys, R new, Q quit)", 30)
     env.reset(seed=config.seed)
-    over = False
-    try:
+    with _window(30, "play where there is one") as window:
+        print("arrows or WASD move, R: a new lifetime, Q: quit", flush=True)
+        over, frame = False, None
         while not window.closed_by_user:
             state = maze.maze_state()
-            window.show(draw_maze(state if config.show_goal else replace(state, goal=None)))
+            if frame is None:
+                frame = draw_maze(state if config.show_goal else replace(state, goal=None))
+            window.title = "plastic-rl: lifetime over (R: the next)" if over else "plastic-rl: find the hidden goal"
+            window.show(frame)
             for key in _pressed():
                 if key in ("q", "escape"):
                     return
                 if key == "r" or (over and key in ("return", "space")):
                     env.reset()
-                    over = False
+                    over, frame = False, None
                 elif key in moves and not over:
-                    over = bool(env.step(moves[key])[2])
+                    _, _, terminated, truncated, _ = env.step(moves[key])
+                    over, frame = bool(terminated or truncated), None
                     if over:
                         state = maze.maze_state()
-                        print(f"lifetime over: return {state.total_reward:.1f}, {state.hits} hits; R begins the next")
-    except gym.error.Error as error:
-        raise UserError(str(error)) from error
-    finally:
-        window.close()
-        env.close()
+                        print(f"lifetime over: return {state.total_reward:.1f}, {state.hits} hits", flush=True)
 
 
 def _pressed() -> list[str]:
@@ -246,7 +352,3 @@ def _pressed() -> list[str]:
     if not pygame.display.get_init():
         return []
     return [pygame.key.name(event.key) for event in pygame.event.get(pygame.KEYDOWN)]
-
-
-def _keys() -> set[str]:
-    return set(_pressed())

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from plastic_rl.tables import number
+
 BLUE, INK, FAINT, GRID = "#2563eb", "#1e293b", "#6b778c", "#e5e9f0"
 
 
@@ -16,10 +18,11 @@ def learning_curve(path: Path, rows: Sequence[dict[str, float]], title: str, lev
     figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    steps = np.array([row["steps"] for row in rows if "return_mean" in row]) / 1e6
+    steps = np.array([row["steps"] for row in rows if "return_mean" in row])
     returns = np.array([row["return_mean"] for row in rows if "return_mean" in row])
-    axes.plot(steps, returns, color=BLUE, linewidth=2)
-    right = max(steps.max() if len(steps) else 0, 1e-6)
+    # A line through a single point would not be seen.
+    axes.plot(steps, returns, color=BLUE, linewidth=2, marker="o" if len(steps) < 3 else None)
+    right = max(steps.max() if len(steps) else 0, 1)
     for name, level in levels.items():
         axes.axhline(level, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(
@@ -27,7 +30,8 @@ def learning_curve(path: Path, rows: Sequence[dict[str, float]], title: str, lev
             color=FAINT, fontsize=9,
         )  # fmt: skip
     axes.set_title(title, color=INK, fontsize=11, loc="left")
-    axes.set_xlabel("environment steps (million)", color=INK)
+    axes.set_xlabel("environment steps", color=INK)
+    axes.xaxis.set_major_formatter(lambda value, _: number(value))
     axes.set_ylabel("return per lifetime", color=INK)
     axes.set_xlim(0, right)
     axes.margins(y=0.08)

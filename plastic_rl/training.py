@@ -1,5 +1,6 @@
 """The ``maze`` command: training into a run folder, and going on after a stop."""
 
+import importlib.util
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from tqdm import tqdm
@@ -19,10 +21,10 @@ from plastic_rl import runs
 from plastic_rl.agents import PlasticA2C
 from plastic_rl.agents.a2c import DivergenceError
 from plastic_rl.config import MazeRun, changed
-from plastic_rl.errors import UsageError, UserError
+from plastic_rl.errors import UsageError, UserError, invocation
 from plastic_rl.modules.controls import count_parameters
 from plastic_rl.ops import get_num_threads, set_num_threads
-from plastic_rl.playing import assess, comparison, env_settings, make_vec, write_lifetime
+from plastic_rl.playing import assess, comparison, make_vec, write_lifetime
 from plastic_rl.plots import learning_curve
 from plastic_rl.tables import duration, number
 
@@ -41,56 +43,90 @@ class Schedule:
         return self.start * (1.0 - 0.9 * fallen)
 
 
+class Interruption:
+    """Ctrl-C and SIGTERM: while it is patient, the first only leaves its number, for the update in hand to end."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.patient = False
+
+    def __enter__(self) -> "Interruption":
+        self._handlers = {which: signal.signal(which, self._receive) for which in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for which, handler in self._handlers.items():
+            signal.signal(which, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        at_once = self.number or not self.patient
+        self.number = number
+        if at_once:
+            raise KeyboardInterrupt
+
+
 class Recorder(BaseCallback):
     """Writes metrics and checkpoints, shows progress, and stops at a signal, all between two updates."""
 
-    def __init__(self, folder: Path, config: MazeRun, seconds_before: float) -> None:
+    def __init__(self, folder: Path, config: MazeRun, seconds_before: float, interruption: Interruption) -> None:
         super().__init__()
         self.folder, self.config, self.metrics = folder, config, runs.Metrics(folder)
-        self.before, self.stopped_by = seconds_before, 0
-        self.bar = tqdm(
-            total=config.steps, unit="step", unit_scale=True, disable=not sys.stderr.isatty(), dynamic_ncols=True
-        )
+        self.interruption = interruption
+        self.stopping = False
+        self.saved_steps = 0
+        self._before = seconds_before
+        self._began: float | None = None
+        self._plain = not sys.stderr.isatty()
 
     @property
     def seconds(self) -> float:
         """Seconds of training, those before a resumption included."""
-        return self.before + time.perf_counter() - self.began
+        return self._before + (time.perf_counter() - self._began if self._began is not None else 0.0)
 
     def _on_training_start(self) -> None:
-        self.began = self.saved = self.logged = time.perf_counter()
-        self.logged_steps = self.shown = self.num_timesteps
-        self.next_log = self.num_timesteps + self.config.log_every
-        self.bar.update(self.num_timesteps)
-        self.handlers = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.stopped_by:
-            raise KeyboardInterrupt
-        self.stopped_by = number
+        self._began = self._saved = self._logged = time.perf_counter()
+        self._logged_steps = self.num_timesteps
+        self._bar = tqdm(
+            total=self.config.steps,
+            initial=self.num_timesteps,
+            unit=" steps",
+            unit_scale=True,
+            disable=self._plain,
+            dynamic_ncols=True,
+            bar_format="{percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt} steps, {rate_fmt}{postfix}, {remaining} left",
+        )
 
     def _on_rollout_start(self) -> None:
         """Between two updates, where the agent can be kept whole."""
-        if self.num_timesteps >= self.next_log:
-            self._log()
-        if self.stopped_by or time.perf_counter() - self.saved >= self.config.checkpoint_every:
+        # At multiples, so that the rows are the same with and without a resumption.
+        if self.num_timesteps // self.config.log_every > self._logged_steps // self.config.log_every:
+            self.log()
+        self.stopping = self.interruption.number != 0
+        if self.stopping or time.perf_counter() - self._saved >= self.config.checkpoint_every:
             self.save()
-        self.bar.update(self.num_timesteps - self.shown)
-        self.shown = self.num_timesteps
+        self._show()
 
     def _on_step(self) -> bool:
-        return not self.stopped_by
+        return not self.stopping
 
     def _on_training_end(self) -> None:
-        for which, handler in self.handlers.items():
-            signal.signal(which, handler)
-        self.bar.close()
+        if not self.stopping:
+            self._show()
+        self._bar.close()
+
+    def _show(self) -> None:
+        self._bar.update(min(self.num_timesteps, self.config.steps) - self._bar.n)
 
     def save(self) -> None:
-        """Keep a checkpoint."""
-        runs.save_checkpoint(self.folder, self.agent)
-        runs.write_json(self.folder / "progress.json", {"steps": self.num_timesteps, "seconds": self.seconds})
-        self.saved = time.perf_counter()
+        """Keep a checkpoint.
+
+        Raises:
+            DivergenceError: a weight is not finite; the checkpoint before stays.
+        """
+        if not all(torch.isfinite(weight).all() for weight in self.agent.policy.parameters()):
+            raise DivergenceError(f"training diverged at step {self.num_timesteps}: a weight is not finite")
+        runs.save_checkpoint(self.folder, self.agent, self.seconds)
+        self._saved, self.saved_steps = time.perf_counter(), self.num_timesteps
 
     @property
     def agent(self) -> PlasticA2C:
@@ -98,11 +134,11 @@ class Recorder(BaseCallback):
         assert isinstance(self.model, PlasticA2C)
         return self.model
 
-    def _log(self) -> None:
+    def log(self) -> None:
+        """Write a row of metrics and say how far training is."""
         now, agent = time.perf_counter(), self.agent
-        rate = (self.num_timesteps - self.logged_steps) / (now - self.logged)
-        self.logged, self.logged_steps = now, self.num_timesteps
-        self.next_log = self.num_timesteps + self.config.log_every
+        rate = (self.num_timesteps - self._logged_steps) / max(now - self._logged, 1e-9)
+        self._logged, self._logged_steps = now, self.num_timesteps
         recent = [episode["r"] for episode in agent.ep_info_buffer or ()]
         row: dict[str, float] = {"steps": self.num_timesteps, "seconds": self.seconds, "env_steps_per_second": rate}
         if recent:
@@ -112,50 +148,76 @@ class Recorder(BaseCallback):
             if f"train/{name}" in logged:
                 row[name] = float(logged[f"train/{name}"])
         self.metrics.add(row)
-        self.logger.record("rollout/return_mean", row.get("return_mean", float("nan")))
+        if recent:
+            self.logger.record("rollout/return_mean", row["return_mean"])
         self.logger.record("time/env_steps_per_second", rate)
         self.logger.dump(self.num_timesteps)
         shown = f"{row['return_mean']:.1f}" if recent else "-"
-        left = (self.config.steps - self.num_timesteps) / rate
-        if self.bar.disable:
+        self._bar.set_postfix_str(f"return {shown}", refresh=False)
+        if self._plain:
+            left = max(0.0, (self.config.steps - self.num_timesteps) / rate)
             print(
-                f"{number(self.num_timesteps):>6} steps  return {shown:>6}  {number(rate)} steps/s  "
-                f"{duration(max(0, left))} left",
+                f"{number(self.num_timesteps):>6} of {number(self.config.steps)} steps   return {shown:>6}   "
+                f"{number(rate):>6} steps/s   {duration(left)} left",
                 flush=True,
             )
-        self.bar.set_postfix_str(f"return {shown}")
 
 
 def train(config: MazeRun) -> None:
     """Train, or go on training, and then test, draw and summarize."""
-    if config.resume is not None:
-        folder, config = config.resume, _resumed(config)
-    else:
-        folder = runs.create(config.out, "maze")
-    torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
-    set_num_threads(config.threads or os.cpu_count())
-    kwargs = config.env_kwargs()
-    env = make_vec(config.env, config.envs, kwargs)
-    schedule = Schedule(config.learning_rate, config.decay_steps)
+    _check_machine(config)
+    folder = None
+    with Interruption() as interruption:
+        try:
+            if config.resume is not None:
+                folder, config = config.resume, _resumed(config)
+            torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
+            set_num_threads(config.threads or os.cpu_count())
+            env = make_vec(config.env, config.envs, config.env_kwargs())
+            try:
+                schedule = Schedule(config.learning_rate, config.decay_steps)
+                if folder is None:
+                    agent, seconds = _new_agent(config, env, schedule), 0.0
+                    folder = runs.create(config.out, "maze")
+                    runs.write_config(folder, config, agent)
+                elif (folder / runs.CHECKPOINT).exists() or (folder / runs.METRICS).exists():
+                    agent, seconds = _kept_agent(folder, config, env, schedule)
+                else:  # stopped before it began
+                    agent, seconds = _new_agent(config, env, schedule), 0.0
+                schedule.agent = agent
+                recorder = Recorder(folder, config, seconds, interruption)
+                _run(folder, config, agent, recorder)
+            finally:
+                env.close()
+        except KeyboardInterrupt:
+            if folder is not None and (folder / runs.CONFIG).exists():
+                print(f"\nstopped; go on from the last checkpoint: {invocation('maze', '--resume', folder)}")
+            raise SystemExit(128 + interruption.number) from None
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
+                raise UserError(
+                    f"there is not enough memory for {config.envs} environments x {config.hidden_size} neurons: "
+                    "try smaller --envs, --hidden-size or --n-steps"
+                ) from error
+            raise
+
+
+def _check_machine(config: MazeRun) -> None:
     try:
-        if config.resume is None:
-            agent = _new_agent(config, env, schedule)
-            runs.write_json(
-                folder / runs.CONFIG,
-                {"command": "maze", "run": config.to_json(), "agent": agent.describe(), "versions": runs.versions()},
-            )
-            seconds = 0.0
-        else:
-            agent = runs.load_checkpoint(folder, env, config.device, learning_rate=schedule)
-            progress = runs.archive.read_json((folder / "progress.json").read_bytes(), "progress.json")
-            seconds = float(progress["seconds"])
-        schedule.agent = agent
-        _run(folder, config, agent, seconds)
-    finally:
-        env.close()
+        torch.ones(1, device=config.device).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"--device {config.device} cannot be used on this machine; --device cpu can") from error
+    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise UserError('--tensorboard needs another package: pip install "plastic-rl[tensorboard]"')
 
 
 def _new_agent(config: MazeRun, env: Any, schedule: Schedule) -> PlasticA2C:
+    for what, space in (("observations", env.single_observation_space), ("actions", env.single_action_space)):
+        if not isinstance(space, (spaces.Box, spaces.Discrete)):
+            raise UsageError(
+                f"--env {config.env} has {what} of a kind that is not supported: {space} "
+                "is neither Box nor Discrete; a Gymnasium wrapper may flatten it"
+            )
     lifetime = getattr(getattr(env.unwrapped, "config", None), "lifetime", 250)
     try:
         return PlasticA2C(
@@ -170,69 +232,103 @@ def _new_agent(config: MazeRun, env: Any, schedule: Schedule) -> PlasticA2C:
             vf_coef=config.vf_coef,
             max_grad_norm=config.max_grad_norm,
             normalize_advantage=config.normalize_advantage,
-            stats_window_size=10 * config.envs,
+            stats_window_size=_window(config),
             policy_kwargs=config.policy_kwargs(),
             seed=config.seed,
             device=config.device,
         )
     except (TypeError, ValueError, NotImplementedError, AssertionError) as error:
-        raise UsageError(f"--env {config.env}: {error}") from error
+        raise UsageError(f"--env {config.env} cannot be learned by this agent: {error}") from error
+
+
+def _kept_agent(folder: Path, config: MazeRun, env: Any, schedule: Schedule) -> tuple[PlasticA2C, float]:
+    """The agent of the last checkpoint, and the seconds it has trained."""
+    agent, seconds = runs.load_checkpoint(
+        folder, env, config.device, learning_rate=schedule, stats_window_size=_window(config)
+    )
+    if agent.num_timesteps >= config.steps and (folder / runs.SUMMARY).exists():
+        raise UsageError(
+            f"{folder} has finished its {agent.num_timesteps} steps: to go on, give a larger number, "
+            f"--steps {2 * agent.num_timesteps} for example"
+        )
+    runs.write_config(folder, config, agent)
+    assert agent.env is not None
+    if agent.num_timesteps and not agent.env.has_attr("get_state"):
+        print(f"{config.env} cannot be put back into the middle of its episodes: they begin anew")
+        agent._last_obs = None
+        agent.env.seed(config.seed + agent.num_timesteps)
+    return agent, seconds
+
+
+def _window(config: MazeRun) -> int:
+    """Over how many lifetimes the logged return is averaged."""
+    return 10 * config.envs
 
 
 def _resumed(config: MazeRun) -> MazeRun:
     """The settings of the run to go on with, and of those given now the ones that may change."""
     assert config.resume is not None
-    allowed = {"resume", "steps", "threads", "device"}
-    if wrong := sorted(changed(config) - allowed):
+    given = changed(config)
+    if wrong := sorted(given - {"resume", "steps", "threads", "device"}):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
         raise UsageError(f"--resume goes on with the settings of the run: leave out {names}")
     run = runs.read_run(config.resume)
-    steps = config.steps if "steps" in changed(config) else run.steps
-    return replace(run, resume=config.resume, steps=steps, threads=config.threads, device=config.device)
+    anew = {name: getattr(config, name) for name in ("steps", "threads", "device") if name in given}
+    return replace(run, resume=config.resume, **anew)
 
 
-def _run(folder: Path, config: MazeRun, agent: PlasticA2C, seconds: float) -> None:
-    rows = runs.Metrics(folder).keep_until(agent.num_timesteps)
-    recorder = Recorder(folder, config, seconds)
-    formats = ["tensorboard"] if config.tensorboard else []
-    try:
-        agent.set_logger(configure(str(folder), formats))
-    except (ImportError, AssertionError) as error:
-        raise UserError('--tensorboard needs its package: pip install "plastic-rl[tensorboard]"') from error
+def _run(folder: Path, config: MazeRun, agent: PlasticA2C, recorder: Recorder) -> None:
+    if not (folder / runs.CHECKPOINT).exists():
+        runs.save_checkpoint(folder, agent, 0.0)
+    runs.clear_leftovers(folder)
+    recorder.metrics.keep_until(agent.num_timesteps)
+    agent.set_logger(configure(str(folder), ["tensorboard"] if config.tensorboard else []))
     print(
         f"{folder}: {count_parameters(agent.policy):,} parameters, {config.envs} environments of {config.env}, "
         f"{get_num_threads()} threads"
     )
-    if rows or agent.num_timesteps:
-        print(f"going on from step {number(agent.num_timesteps)}")
-    if not (folder / runs.CHECKPOINT).exists():
-        runs.save_checkpoint(folder, agent)
-        runs.write_json(folder / "progress.json", {"steps": 0, "seconds": 0.0})
-    try:
-        if agent.num_timesteps < config.steps:
-            left = config.steps - agent.num_timesteps
-            agent.learn(left, recorder, log_interval=sys.maxsize, reset_num_timesteps=agent.num_timesteps == 0)
-    except DivergenceError as error:
-        raise UserError(f"{error}. The last good checkpoint is kept in {folder}") from error
-    if recorder.stopped_by:
-        print(f"stopped at step {number(agent.num_timesteps)}; go on with: --resume {folder}")
-        raise SystemExit(128 + recorder.stopped_by)
-    if agent.num_timesteps > (recorder.metrics.rows() or [{"steps": 0}])[-1]["steps"]:
-        recorder._log()
-    recorder.save()
+    if agent.num_timesteps:
+        print(f"going on from step {agent.num_timesteps}", flush=True)
+    if agent.num_timesteps < config.steps:
+        _learn(folder, config, agent, recorder)
     _finish(folder, config, agent, recorder.seconds)
 
 
+def _learn(folder: Path, config: MazeRun, agent: PlasticA2C, recorder: Recorder) -> None:
+    # They are of a shorter run.
+    for name in (runs.SUMMARY, runs.CURVE, runs.GIF):
+        (folder / name).unlink(missing_ok=True)
+    left, done = config.steps - agent.num_timesteps, agent.num_timesteps
+    recorder.interruption.patient = True
+    try:
+        agent.learn(left, recorder, log_interval=sys.maxsize, reset_num_timesteps=done == 0)
+        if not recorder.stopping:
+            done = agent.num_timesteps
+            if not any(row["steps"] == done for row in recorder.metrics.rows()):
+                recorder.log()
+            recorder.save()
+    except DivergenceError as error:
+        raise UserError(f"{error}. The last good checkpoint is kept in {folder}") from error
+    recorder.interruption.patient = False
+    if stopped_by := recorder.interruption.number:
+        again = invocation("maze", "--resume", folder)
+        print(f"stopped at step {recorder.saved_steps} of {config.steps}; go on with: {again}")
+        raise SystemExit(128 + stopped_by)
+
+
 def _finish(folder: Path, config: MazeRun, agent: PlasticA2C, seconds: float) -> None:
+    rate = agent.num_timesteps / seconds
+    print(f"\ntrained {number(agent.num_timesteps)} steps in {duration(seconds)}, {number(rate)} steps/s", flush=True)
     results = assess(agent, config.env, config.env_kwargs(), config.eval_episodes, config.seed)
-    rows = runs.Metrics(folder).rows()
     levels = {"random play": results["random_return"]}
     if "oracle_return" in results:
         levels["oracle"] = results["oracle_return"]
     title = f"{config.env}, {config.core} core of {config.hidden_size} neurons, seed {config.seed}"
-    learning_curve(folder / runs.CURVE, rows, title, levels)
+    learning_curve(folder / runs.CURVE, runs.Metrics(folder).rows(), title, levels)
+    made = {"learning curve": folder / runs.CURVE}
     try:
-        write_lifetime(folder / runs.GIF, agent, env_settings(folder), config.seed, 12, True)
+        write_lifetime(folder / runs.GIF, agent, config, config.seed, 12)
+        made["a lifetime"] = folder / runs.GIF
     except UserError as error:
         print(f"no {runs.GIF}: {error}")
     runs.write_json(
@@ -241,7 +337,7 @@ def _finish(folder: Path, config: MazeRun, agent: PlasticA2C, seconds: float) ->
             "steps": agent.num_timesteps,
             "updates": agent._n_updates,
             "train_seconds": seconds,
-            "env_steps_per_second": agent.num_timesteps / seconds,
+            "env_steps_per_second": rate,
             **results,
             "parameters": count_parameters(agent.policy),
             "env": config.env,
@@ -250,6 +346,7 @@ def _finish(folder: Path, config: MazeRun, agent: PlasticA2C, seconds: float) ->
             "threads": get_num_threads(),
         },
     )
-    print(f"trained {number(agent.num_timesteps)} steps in {duration(seconds)}; tested on fresh lifetimes:\n")
-    print(comparison(results))
-    print(f"\nlearning curve: {folder / runs.CURVE}\na lifetime: {folder / runs.GIF}\nwatch it: watch {folder}")
+    print(f"tested on {config.eval_episodes} fresh lifetimes:\n\n{comparison(results)}\n")
+    for name, path in made.items():
+        print(f"{name + ':':<16}{path}")
+    print(f"{'watch it:':<16}{invocation('watch', folder)}")

@@ -1,0 +1,235 @@
+"""The commands as a whole: three ways to call them, what they leave behind, what they print."""
+
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from plastic_rl import runs
+from plastic_rl.config import FRESH, Evaluate, MazeRun
+from plastic_rl.tables import duration, number, table
+
+from .conftest import begin
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = {
+    "train.py": (str(ROOT / "train.py"),),
+    "module": ("-m", "plastic_rl.cli"),
+    "console script": (str(Path(sys.executable).with_name("plastic-rl")),),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
+def test_every_way_to_call_the_program_does_the_same(command, tmp_path, program):
+    if program[0].endswith("plastic-rl") and not Path(program[0]).exists():
+        pytest.skip("not installed as a script")
+    result = command("--help", cwd=tmp_path, program=program)
+    assert result.returncode == 0
+    for name in ("maze", "evaluate", "watch", "play"):
+        assert f"• {name} " in result.stdout
+    called = result.stdout.split()[1:4]
+    assert {"train.py": "python", "plastic_rl.cli": "python"}.get(program[-1], called[0]) == called[0]
+    result = command("maze", "--steps", "-5", cwd=tmp_path, program=program)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "plastic-rl: error: --steps is -5: expected at least 1\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["maze", "evaluate", "watch", "play"])
+def test_help_explains_every_option(call, name):
+    code, out, _ = call(name, "--help")
+    assert code == 0
+    config = {"maze": MazeRun, "evaluate": Evaluate}.get(name)
+    for field in config.__dataclass_fields__ if config else ():
+        assert f"--{field.replace('_', '-')} " in out or field == "run"
+    assert "{None}" not in out
+    if name in ("watch", "play"):
+        assert "Keys:" in out
+
+
+def test_reading_only_the_start_of_the_help_is_no_error(tmp_path):
+    process = begin("maze", "--help", cwd=tmp_path)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.wait(timeout=60)
+
+
+def test_a_run_folder_holds_what_it_should(trained):
+    folder, _ = trained
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json", "metrics.csv", "checkpoint.zip", "model.safetensors", "summary.json", "curve.png",
+        "lifetime.gif",
+    }  # fmt: skip
+    summary = json.loads((folder / "summary.json").read_text())
+    assert all(isinstance(value, (int, float, str)) for value in summary.values())
+    assert (summary["steps"], summary["updates"]) == (800, 10)
+    assert summary["env_steps_per_second"] == pytest.approx(800 / summary["train_seconds"])
+    assert summary["oracle_return"] > summary["random_return"]
+    assert summary["return_std"] >= 0
+    assert summary["return_mean"] < summary["oracle_return"]
+    config = json.loads((folder / "config.json").read_text())
+    assert config["run"]["seed"] == 0
+    assert config["run"]["hidden_size"] == 8
+    assert "not installed" not in config["versions"].values()
+    assert MazeRun.from_json(config["run"]).to_json() == config["run"]
+
+
+def test_metrics_are_rows_at_fixed_steps(trained):
+    rows = list(csv.DictReader((trained[0] / "metrics.csv").read_text().splitlines()))
+    assert [row["steps"] for row in rows] == ["160", "320", "480", "640", "800"]
+    seconds = [float(row["seconds"]) for row in rows]
+    assert seconds == sorted(seconds)
+    assert all(value for row in rows for value in row.values())
+
+
+def test_the_output_tells_how_it_went_and_what_to_do_next(trained):
+    folder, out = trained
+    lines = out.splitlines()
+    assert sum(" steps/s   " in line for line in lines) == 5
+    for word in ("random play", "this agent", "all-knowing oracle", f"watch {folder}"):
+        assert word in out
+    assert "\r" not in out
+
+
+def test_the_pictures_are_pictures(trained):
+    folder, _ = trained
+    curve = Image.open(folder / "curve.png")
+    assert min(curve.size) > 500
+    gif = Image.open(folder / "lifetime.gif")
+    assert gif.n_frames == 21
+    durations = []
+    for frame in range(gif.n_frames):
+        gif.seek(frame)
+        durations.append(gif.info["duration"])
+    assert set(durations[:-1]) == {80}
+    assert durations[-1] == 1500
+    assert (folder / "lifetime.gif").stat().st_size < 1 << 20
+
+
+def test_evaluate_says_and_keeps_the_same(trained, call):
+    folder, _ = trained
+    code, out, _ = call("evaluate", folder, "--episodes", 4, "--out", "tested", "--seed", 5)
+    assert code == 0
+    summary = json.loads(Path("tested/summary.json").read_text())
+    assert f"{summary['return_mean']:.1f}" in out
+    assert summary["trained_steps"] == 800
+    assert summary["episodes"] == 4
+    call("evaluate", folder, "--episodes", 4, "--out", "again", "--seed", 5)
+    assert json.loads(Path("again/summary.json").read_text()) == summary
+
+
+def test_a_gif_of_a_lifetime_repeats_with_its_seed(trained, call):
+    folder, _ = trained
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        code, out, _ = call("watch", folder, "--gif", f"pictures/{name}.gif", "--seed", seed)
+        assert (code, out) == (0, f"written to pictures/{name}.gif\n")
+    a, b, c = (Path(f"pictures/{name}.gif").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_a_very_long_lifetime_makes_a_gif_of_bounded_length(trained, call, monkeypatch):
+    monkeypatch.setattr("plastic_rl.playing.MOST_FRAMES", 6)
+    assert call("watch", trained[0], "--gif", "short.gif")[0] == 0
+    gif = Image.open("short.gif")
+    assert gif.n_frames <= 7
+    gif.seek(gif.n_frames - 1)
+    last = gif.convert("RGB").tobytes()
+    monkeypatch.undo()
+    assert call("watch", trained[0], "--gif", "whole.gif")[0] == 0
+    whole = Image.open("whole.gif")
+    whole.seek(whole.n_frames - 1)
+    assert len(whole.convert("RGB").tobytes()) == len(last)
+
+
+def test_the_model_says_after_how_many_steps_it_was_kept(trained):
+    assert runs.load_agent(trained[0]).num_timesteps == 800
+
+
+def test_an_environment_that_is_no_maze_is_trained_and_drawn(call):
+    words = [
+        "--hidden-size",
+        "8",
+        "--envs",
+        "2",
+        "--n-steps",
+        "20",
+        "--eval-episodes",
+        "3",
+        "--threads",
+        "1",
+        "--log-every",
+        "100",
+    ]
+    code, out, _ = call("maze", "--env", "CartPole-v1", "--steps", 400, "--out", "pole", *words)
+    assert code == 0
+    assert "oracle" not in out
+    summary = json.loads(Path("pole/summary.json").read_text())
+    assert summary["random_return"] > 5
+    assert "oracle_return" not in summary
+    assert Image.open("pole/lifetime.gif").n_frames > 5
+    code, out, _ = call("maze", "--resume", "pole", "--steps", 800)
+    assert code == 0
+    assert "begin anew" in out
+    steps = [row["steps"] for row in runs.Metrics(Path("pole")).rows()]
+    assert steps == [120, 200, 320, 400, 520, 600, 720, 800]
+
+
+def test_an_environment_of_the_user_s_own_module_that_draws_nothing(call):
+    words = [
+        "--steps",
+        "80",
+        "--hidden-size",
+        "8",
+        "--envs",
+        "2",
+        "--n-steps",
+        "20",
+        "--eval-episodes",
+        "3",
+        "--threads",
+        "1",
+    ]
+    code, out, _ = call("maze", "--env", "odd_envs:Odd/Plain-v0", "--out", "odd", *words)
+    assert code == 0
+    assert "no lifetime.gif: odd_envs:Odd/Plain-v0 draws no pictures" in out
+    assert "a lifetime:" not in out
+    code, _, error = call("watch", "odd", "--gif", "odd.gif")
+    assert code == 1
+    assert "draws no pictures" in error
+
+
+def test_whole_numbers_may_be_written_short(call):
+    _, _, error = call("maze", "--steps", "-1e6")
+    assert "--steps is -1000000" in error
+
+
+def test_runs_of_the_same_second_do_not_meet(here, monkeypatch):
+    monkeypatch.setattr(runs.time, "strftime", lambda _: "now")
+    folders = [runs.create(None, "maze") for _ in range(3)]
+    assert [str(folder) for folder in folders] == ["runs/maze-now", "runs/maze-now-2", "runs/maze-now-3"]
+
+
+def test_tests_never_use_seeds_of_training():
+    assert MazeRun(seed=FRESH - 1).seed < FRESH
+
+
+def test_a_folder_with_a_killed_run_s_leftovers_only_is_empty(here):
+    Path("new").mkdir()
+    Path("new/.config.json.123").touch()
+    assert runs.create(Path("new"), "maze") == Path("new")
+
+
+def test_numbers_and_tables_read_well():
+    assert [number(v) for v in (0, 12.34, 950, 12_300, 4_560_000)] == ["0", "12.3", "950", "12.3k", "4.56M"]
+    assert [duration(v) for v in (0.4, 42, 185, 3720)] == ["0 s", "42 s", "3 min 5 s", "1 h 2 min"]
+    assert table([["", "n"], ["ab", "10"], ["c", ""]]).splitlines() == ["      n", "───────", "ab   10", "c"]
+
+
+def test_a_copied_run_folder_works_elsewhere(trained, call):
+    shutil.copytree(trained[0], "copy")
+    assert call("evaluate", "copy", "--episodes", 2)[0] == 0
+    assert Path("copy/evaluation/summary.json").exists()
