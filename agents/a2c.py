@@ -233,7 +233,10 @@ class PlasticA2C(OnPolicyAlgorithm):
                 f"training diverged at step {self.num_timesteps}: loss {loss.item()}, gradient norm {norm.item()}; "
                 "try a smaller learning_rate or max_grad_norm"
             )
-        self.policy.optimizer.step()
+        try:
+            self.policy.optimizer.step()
+        except RuntimeError as error:  # a step too long for a number
+            raise DivergenceError(f"training diverged at step {self.num_timesteps}: {error}") from error
         if isinstance(self.policy.core, PlasticRNN):
             self.policy.core.constrain_()
 
