@@ -103,7 +103,8 @@ class MazeRun:
         for name in ("gamma", "gae_lambda", "eta"):
             _require(self, name, lambda v: 0 <= v <= 1, "from 0 to 1")
         for name in ("learning_rate", "max_grad_norm"):
-            _require(self, name, lambda v: v > 0, "above 0")
+            # PyTorch's Adam cannot compute with numbers near the largest of float32.
+            _require(self, name, lambda v: 0 < v <= 1e30, "above 0 and at most 1e30")
 
     def env_kwargs(self) -> dict[str, Any]:
         """Return the settings of the maze; for other environments, those that were changed."""

@@ -118,25 +118,25 @@ def test_a_second_stop_is_obeyed_at_once(call, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.01)
 
-    monkeypatch.setattr(training.Recorder, "_on_step", twice)
     before = signal.getsignal(signal.SIGINT)
-    code, out, _ = call("maze", *WORDS, "--steps", 2400, "--out", "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Recorder, "_on_step", twice)
+        code, out, _ = call("maze", *WORDS, "--steps", 2400, "--out", "run")
     assert code == 130
     assert "stopped; go on from the last checkpoint: " in out
     assert signal.getsignal(signal.SIGINT) is before
-    monkeypatch.undo()
     assert call("maze", "--resume", "run")[0] == 0
     assert len(course("run")) == 1
 
 
 def test_a_stop_while_the_finished_agent_is_tested(call, monkeypatch):
-    monkeypatch.setattr(training, "assess", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(1))
-    code, out, _ = call("maze", *WORDS, "--steps", 2400, "--out", "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "assess", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(1))
+        code, out, _ = call("maze", *WORDS, "--steps", 2400, "--out", "run")
     assert code == 143
     assert "maze --resume run" in out
     assert not Path("run/summary.json").exists()
     kept = weights("run")
-    monkeypatch.undo()
     assert call("maze", "--resume", "run")[0] == 0
     assert Path("run/summary.json").exists()
     assert weights("run") == kept
