@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from plastic_rl.ops.simd import lanes_of, limit, load, splat, store, total, where_within
+from plastic_rl.ops.simd import lanes_of, limit, load, splat, spread, store, total, where_within
 
 # No 'nnan' or 'ninf': a run that diverges must show its NaNs.
 OPTIONS: dict[str, Any] = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy"}
@@ -34,6 +34,7 @@ _inline = numba.njit(**OPTIONS)
 _inlined_whole = numba.njit(inline="always", **OPTIONS)
 
 HEBB, OJA, CLIP = 0, 1, 2
+BLOCK = 16  # rows whose products are summed in registers before they go to memory
 CODES = {"hebb": HEBB, "oja": OJA, "clip": CLIP}
 
 
@@ -91,18 +92,32 @@ def advance(rule, h, gain, x, eta, bound):
     return limit(h + gain * x, bound)
 
 
+@_inline
+def rebuilt_from(episode_start, s0, s1, b):
+    """The step from which ``rebuild`` goes on to s1, and whether the trace is zero there, for an episode began since.
+
+    At an episode's start the trace is zero, and so it is one step later, for the activity before was zero as well.
+    """
+    first, fresh = s0, False
+    for s in range(s0, s1 + 1):
+        if episode_start[s, b]:
+            first, fresh = s + 1, True
+    return min(first, s1), fresh
+
+
 @_inlined_whole
-def rebuild(rule, eta, bound, episode_start, x, traces, i0, s0, s1, b, i, j):
-    """The trace of step s1, at vector j of rows i and i + 1, from that of step s0, at i0 + j in ``traces``."""
+def rebuild(rule, eta, bound, x, traces, at, first, s1, fresh, b, i, j):
+    """The trace of step s1, at vector j of rows i and i + 1, from that of step ``first``: zero or at ``traces[at]``."""
     batch, m = x.shape[1:]
-    h0, h1 = load(traces, i0 + j), load(traces, i0 + m + j)
-    for s in range(s0, s1):
-        if episode_start[s + 1, b]:
-            h0, h1 = splat(x.dtype.type(0)), splat(x.dtype.type(0))
-        else:
-            xj = load(x, ((s + 1) * batch + b) * m + j)
-            h0 = advance(rule, h0, splat(eta * pre(x, episode_start, s, b, i)), xj, eta, bound)
-            h1 = advance(rule, h1, splat(eta * pre(x, episode_start, s, b, i + 1)), xj, eta, bound)
+    if fresh:
+        h0, h1 = splat(x.dtype.type(0)), splat(x.dtype.type(0))
+    else:
+        h0, h1 = load(traces, at), load(traces, at + m)
+    for s in range(first, s1):
+        p = (s * batch + b) * m
+        xj = load(x, p + batch * m + j)
+        h0 = advance(rule, h0, splat(eta) * spread(x, p + i), xj, eta, bound)
+        h1 = advance(rule, h1, splat(eta) * spread(x, p + i + 1), xj, eta, bound)
     return h0, h1
 
 
@@ -126,14 +141,16 @@ def recompute(
             segment[0, b - b0, :, j0:j1] = 0
         else:
             segment[0, b - b0, :, j0:j1] = trace[b, :, j0:j1]
-        for i in range(0, rows, 2):
-            for k in range(1, (end - start + stride - 1) // stride):
-                old, new = (((k - 1) * group + b - b0) * rows + i) * m, ((k * group + b - b0) * rows + i) * m
-                s0, s1 = kept_step(start, stride, k - 1), kept_step(start, stride, k)
+        for k in range(1, (end - start + stride - 1) // stride):
+            old, new = ((k - 1) * group + b - b0) * rows * m, (k * group + b - b0) * rows * m
+            s1 = kept_step(start, stride, k)
+            first, fresh = rebuilt_from(episode_start, kept_step(start, stride, k - 1), s1, b)
+            for i in range(0, rows, 2):
                 for j in range(j0, j1, lanes):
-                    h0, h1 = rebuild(rule, eta, bound, episode_start, x, segment, old, s0, s1, b, i, j)
-                    store(segment, new + j, h0)
-                    store(segment, new + m + j, h1)
+                    at = i * m + j
+                    h0, h1 = rebuild(rule, eta, bound, x, segment, old + at, first, s1, fresh, b, i, j)
+                    store(segment, new + at, h0)
+                    store(segment, new + at + m, h1)
 
 
 @_inlined_whole
@@ -153,13 +170,13 @@ def add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, t0, t1,
                     if episode_start[t, b]:
                         h0, h1 = zero, zero
                         continue
-                    at = (t * batch + b) * m + j
-                    if t > 0:  # segment[0] holds the trace of step t0 - 1, or of step 0 itself
-                        xj = load(x, at)
-                        h0 = advance(rule, h0, splat(eta * pre(x, episode_start, t - 1, b, i)), xj, eta, bound)
-                        h1 = advance(rule, h1, splat(eta * pre(x, episode_start, t - 1, b, i + 1)), xj, eta, bound)
-                    gj = load(gz, at)
-                    g0, g1 = splat(x[t, b, i]) * gj, splat(x[t, b, i + 1]) * gj
+                    at = (t * batch + b) * m
+                    if t > 0 and not episode_start[t - 1, b]:  # segment[0]: the trace of step t0 - 1, or of step 0
+                        xj, p = load(x, at + j), at - batch * m
+                        h0 = advance(rule, h0, splat(eta) * spread(x, p + i), xj, eta, bound)
+                        h1 = advance(rule, h1, splat(eta) * spread(x, p + i + 1), xj, eta, bound)
+                    gj = load(gz, at + j)
+                    g0, g1 = spread(x, at + i) * gj, spread(x, at + i + 1) * gj
                     w0, w1 = w0 + g0, w1 + g1
                     a0, a1 = a0 + g0 * h0, a1 + g1 * h1
                 at = i * m + j
@@ -179,6 +196,7 @@ def sum_last(
     batch, last = x.shape[1], x.shape[0] - 2
     zero = splat(x.dtype.type(0))
     for b in range(b0, b1):
+        first, fresh = rebuilt_from(episode_start, s0, last, b)
         for i in range(0, rows, 2):
             gi, xi, bi, hi = (b * rows + i) * m, ((last + 1) * batch + b) * m, b * m, ((b - b0) * rows + i) * m
             p0 = splat(pre(x, episode_start, last, b, i))
@@ -187,7 +205,7 @@ def sum_last(
                 sum0, sum1 = zero, zero
                 for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
                     v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
-                    h0, h1 = rebuild(rule, eta, bound, episode_start, x, traces, hi, s0, last, b, i, j)
+                    h0, h1 = rebuild(rule, eta, bound, x, traces, hi + j, first, last, fresh, b, i, j)
                     if rule == CLIP:
                         v0 = where_within(v0, h0 + splat(eta) * p0 * xj, bound)
                         v1 = where_within(v1, h1 + splat(eta) * p1 * xj, bound)
@@ -294,52 +312,57 @@ def into_traces(
     nought = w.dtype.type(0)
     zero = splat(nought)
     decayed[b0:b1, c0:c1] = 0
-    for i in range(0, rows, 2):
+    for i0 in range(0, rows, BLOCK):
+        i1 = min(i0 + BLOCK, rows)
         for b in range(b0, b1):
             if episode_start[t, b]:
-                g[b, i : i + 2, c0 * chunk : min(m, c1 * chunk)] = 0
-                into_pre[t % 2, c0:c1, b, i : i + 2] = 0
-                pre_sum[c0:c1, b, i : i + 2] = 0
+                g[b, i0:i1, c0 * chunk : min(m, c1 * chunk)] = 0
+                into_pre[t % 2, c0:c1, b, i0:i1] = 0
+                pre_sum[c0:c1, b, i0:i1] = 0
                 continue
-            gi, wi, bi, xi = (b * rows + i) * m, i * m, b * m, (t * batch + b) * m
-            hi = ((b - b0) * rows + i) * m
-            p0, p1 = splat(x[t, b, i]), splat(x[t, b, i + 1])
-            before0 = splat(pre(x, episode_start, t - 1, b, i) if t > 0 else nought)
-            before1 = splat(pre(x, episode_start, t - 1, b, i + 1) if t > 0 else nought)
-            for c in range(c0, c1):
-                into0, into1, sum0, sum1 = zero, zero, zero, zero
-                decay = load(decayed, (b * chunks + c) * lanes)
-                for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
-                    gj, post = load(gz, xi + j), load(x, xi + batch * m + j)
-                    v0, a0 = load(g, gi + j), load(a, wi + j)
-                    v1, a1 = load(g, gi + m + j), load(a, wi + m + j)
-                    old0, old1 = rebuild(rule, eta, bound, episode_start, x, traces, hi, s0, max(t - 1, 0), b, i, j)
-                    h0, h1, xj = old0, old1, load(x, xi + j)
-                    if t > 0:
-                        h0 = advance(rule, old0, splat(eta) * before0, xj, eta, bound)
-                        h1 = advance(rule, old1, splat(eta) * before1, xj, eta, bound)
-                    into0 = into0 + gj * (load(w, wi + j) + a0 * h0)
-                    into1 = into1 + gj * (load(w, wi + m + j) + a1 * h1)
-                    if rule == HEBB:
-                        decay = decay + v0 * h0 + v1 * h1
-                    v0 = into_trace(rule, v0, h0, gj, a0, p0, post, eta)
-                    v1 = into_trace(rule, v1, h1, gj, a1, p1, post, eta)
-                    if t > 0:
-                        if rule == CLIP:
-                            v0 = where_within(v0, old0 + splat(eta) * before0 * xj, bound)
-                            v1 = where_within(v1, old1 + splat(eta) * before1 * xj, bound)
-                        store(post_sum, bi + j, load(post_sum, bi + j) + v0 * before0 + v1 * before1)
-                        sum0 = sum0 + v0 * xj
-                        sum1 = sum1 + v1 * xj
-                        if rule == OJA:
-                            store(decay_sum, bi + j, load(decay_sum, bi + j) + v0 * old0 + v1 * old1)
-                    store(g, gi + j, v0)
-                    store(g, gi + m + j, v1)
-                store(decayed, (b * chunks + c) * lanes, decay)
-                into_pre[t % 2, c, b, i] = total(into0) + eta * pre_sum[c, b, i]
-                into_pre[t % 2, c, b, i + 1] = total(into1) + eta * pre_sum[c, b, i + 1]
-                pre_sum[c, b, i] = total(sum0)
-                pre_sum[c, b, i + 1] = total(sum1)
+            bi, xi, s1 = b * m, (t * batch + b) * m, max(t - 1, 0)
+            first, fresh = rebuilt_from(episode_start, s0, s1, b)
+            still = t == 0 or episode_start[s1, b]  # step t - 1 changed no trace
+            for i in range(i0, i1, 2):
+                gi, wi, hi = (b * rows + i) * m, i * m, ((b - b0) * rows + i) * m
+                p0, p1 = spread(x, xi + i), spread(x, xi + i + 1)
+                before0, before1 = zero, zero
+                if not still:
+                    before0, before1 = spread(x, xi - batch * m + i), spread(x, xi - batch * m + i + 1)
+                for c in range(c0, c1):
+                    into0, into1, sum0, sum1 = zero, zero, zero, zero
+                    decay = load(decayed, (b * chunks + c) * lanes)
+                    for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
+                        gj, post = load(gz, xi + j), load(x, xi + batch * m + j)
+                        v0, a0 = load(g, gi + j), load(a, wi + j)
+                        v1, a1 = load(g, gi + m + j), load(a, wi + m + j)
+                        old0, old1 = rebuild(rule, eta, bound, x, traces, hi + j, first, s1, fresh, b, i, j)
+                        h0, h1, xj = old0, old1, load(x, xi + j)
+                        if t > 0:
+                            h0 = advance(rule, old0, splat(eta) * before0, xj, eta, bound)
+                            h1 = advance(rule, old1, splat(eta) * before1, xj, eta, bound)
+                        into0 = into0 + gj * (load(w, wi + j) + a0 * h0)
+                        into1 = into1 + gj * (load(w, wi + m + j) + a1 * h1)
+                        if rule == HEBB:
+                            decay = decay + v0 * h0 + v1 * h1
+                        v0 = into_trace(rule, v0, h0, gj, a0, p0, post, eta)
+                        v1 = into_trace(rule, v1, h1, gj, a1, p1, post, eta)
+                        if t > 0:
+                            if rule == CLIP:
+                                v0 = where_within(v0, old0 + splat(eta) * before0 * xj, bound)
+                                v1 = where_within(v1, old1 + splat(eta) * before1 * xj, bound)
+                            store(post_sum, bi + j, load(post_sum, bi + j) + v0 * before0 + v1 * before1)
+                            sum0 = sum0 + v0 * xj
+                            sum1 = sum1 + v1 * xj
+                            if rule == OJA:
+                                store(decay_sum, bi + j, load(decay_sum, bi + j) + v0 * old0 + v1 * old1)
+                        store(g, gi + j, v0)
+                        store(g, gi + m + j, v1)
+                    store(decayed, (b * chunks + c) * lanes, decay)
+                    into_pre[t % 2, c, b, i] = total(into0) + eta * pre_sum[c, b, i]
+                    into_pre[t % 2, c, b, i + 1] = total(into1) + eta * pre_sum[c, b, i + 1]
+                    pre_sum[c, b, i] = total(sum0)
+                    pre_sum[c, b, i + 1] = total(sum1)
 
 
 class Kernels(NamedTuple):
@@ -368,35 +391,40 @@ def build(name: str) -> Kernels:
         """
         rows, m = w.shape
         n, lanes = u.shape[2], lanes_of(w)
+        zero = splat(w.dtype.type(0))
         batch, steps = x.shape[1], x.shape[0] - 1
         for t in range(t0, t1):
             for b in range(b0, b1):
                 x[t + 1, b, j0 : min(n, j1)] = u[t, b, j0 : min(n, j1)]
                 x[t + 1, b, min(n, j1) : j1] = 0
             # The update that step t - 1 left to do and the product of step t share one pass over the trace.
-            for i in range(0, rows, 2):
+            for i0 in range(0, rows, BLOCK):
+                i1 = min(i0 + BLOCK, rows)
                 for b in range(b0, b1):
-                    hi, wi, xi, zi = (b * rows + i) * m, i * m, (t * batch + b) * m, ((t + 1) * batch + b) * m
-                    p0, p1 = splat(x[t, b, i]), splat(x[t, b, i + 1])
                     if episode_start[t, b]:
-                        h[b, i : i + 2, j0:j1] = 0
-                    elif t == 0:
+                        h[b, i0:i1, j0:j1] = 0
+                        continue
+                    hb, xb, zb = b * rows * m, (t * batch + b) * m, ((t + 1) * batch + b) * m
+                    if t == 0 or episode_start[t - 1, b]:  # step t - 1 has left nothing to do
                         for j in range(j0, j1, lanes):
-                            z0 = p0 * (load(w, wi + j) + load(a, wi + j) * load(h, hi + j))
-                            z1 = p1 * (load(w, wi + m + j) + load(a, wi + m + j) * load(h, hi + m + j))
-                            store(x, zi + j, load(x, zi + j) + z0 + z1)
-                    else:
-                        gain0 = splat(eta * pre(x, episode_start, t - 1, b, i))
-                        gain1 = splat(eta * pre(x, episode_start, t - 1, b, i + 1))
-                        for j in range(j0, j1, lanes):
-                            xj = load(x, xi + j)
-                            h0 = advance(rule, load(h, hi + j), gain0, xj, eta, bound)
-                            h1 = advance(rule, load(h, hi + m + j), gain1, xj, eta, bound)
-                            store(h, hi + j, h0)
-                            store(h, hi + m + j, h1)
-                            z0 = p0 * (load(w, wi + j) + load(a, wi + j) * h0)
-                            z1 = p1 * (load(w, wi + m + j) + load(a, wi + m + j) * h1)
-                            store(x, zi + j, load(x, zi + j) + z0 + z1)
+                            z = load(x, zb + j)
+                            for i in range(i0, i1):
+                                at = i * m + j
+                                z = z + spread(x, xb + i) * (load(w, at) + load(a, at) * load(h, hb + at))
+                            store(x, zb + j, z)
+                        continue
+                    pb = xb - batch * m
+                    for j in range(j0, j1, lanes):
+                        xj, z0, z1 = load(x, xb + j), load(x, zb + j), zero
+                        for i in range(i0, i1, 2):
+                            at = i * m + j
+                            h0 = advance(rule, load(h, hb + at), splat(eta) * spread(x, pb + i), xj, eta, bound)
+                            h1 = advance(rule, load(h, hb + at + m), splat(eta) * spread(x, pb + i + 1), xj, eta, bound)
+                            store(h, hb + at, h0)
+                            store(h, hb + at + m, h1)
+                            z0 = z0 + spread(x, xb + i) * (load(w, at) + load(a, at) * h0)
+                            z1 = z1 + spread(x, xb + i + 1) * (load(w, at + m) + load(a, at + m) * h1)
+                        store(x, zb + j, z0 + z1)
             for b in range(b0, b1):
                 activate(x[t + 1, b, j0:j1], relu)
                 if clamp.shape[0] > 0:

@@ -61,6 +61,20 @@ def load(typing: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
+def spread(typing: Any, array: Any, index: Any) -> Any:
+    """A vector of the number at this flat index of a contiguous array."""
+    vec = Vec(array.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_type = signature.args[0]
+        data = context.make_array(array_type)(context, builder, args[0]).data
+        number = builder.load(builder.gep(data, [args[1]]), align=array.dtype.bitwidth // 8)
+        return _splat(builder, number, context.get_value_type(vec))
+
+    return vec(array, types.intp), generate
+
+
+@intrinsic
 def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
     """Write a vector at this flat index of a contiguous array."""
 
