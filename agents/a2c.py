@@ -24,6 +24,7 @@ from plastic_rl.agents.buffer import LifetimeBuffer
 from plastic_rl.agents.policies import PlasticPolicy
 from plastic_rl.agents.vec_env import GymnasiumVecEnv
 from plastic_rl.modules import PlasticRNN
+from plastic_rl.modules.stepping import Stepper
 
 FORMAT = "plastic-rl PlasticA2C 1"
 _SETTINGS = (
@@ -82,6 +83,7 @@ class PlasticA2C(OnPolicyAlgorithm):
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
     policy: PlasticPolicy
     rollout_buffer: LifetimeBuffer
+    _stepper: Stepper  # which took the core through the last rollout
 
     def __init__(
         self,
@@ -149,15 +151,14 @@ class PlasticA2C(OnPolicyAlgorithm):
         callback.on_rollout_start()
         if self._core_state is None or len(self._core_state[0]) != env.num_envs:
             self._core_state = self.policy.core.initial_state(env.num_envs)
-        self._first_state = self._core_state
-        stepper = self.policy.core.stepper(self._core_state, n_rollout_steps)
+        self._stepper = stepper = self.policy.core.stepper(self._core_state, n_rollout_steps)
         discrete = isinstance(self.action_space, spaces.Discrete)
 
         for _ in range(n_rollout_steps):
             with torch.no_grad():
                 features = self.policy.features(obs_as_tensor(self._last_obs, self.device))
                 starts = torch.as_tensor(self._last_episode_starts, dtype=torch.bool, device=self.device)
-            actions, values = self.policy.act(stepper.step(features, starts))
+            actions = self.policy.act(stepper.step(features, starts))
             taken = actions.cpu().numpy()
             moves = taken
             if not discrete:
@@ -173,10 +174,11 @@ class PlasticA2C(OnPolicyAlgorithm):
             if dones.any():
                 rewards = self._with_bootstrap(rewards, infos, stepper)
             assert self._last_episode_starts is not None
-            rollout_buffer.add(self._last_obs, taken, rewards, self._last_episode_starts, values)
+            rollout_buffer.add(self._last_obs, taken, rewards, self._last_episode_starts)
             self._last_obs, self._last_episode_starts = observations, dones
 
         self._core_state = stepper.state
+        rollout_buffer.values[:] = self.policy.values(stepper.outputs).cpu().numpy()
         last_values = self._value(self._last_obs, self._core_state, dones)
         rollout_buffer.compute_returns_and_advantage(last_values, dones)
         callback.update_locals(locals())
@@ -209,7 +211,7 @@ class PlasticA2C(OnPolicyAlgorithm):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         rollout = next(self.rollout_buffer.get())
-        distribution, values = self.policy.replay(rollout.observations, self._first_state, rollout.episode_starts)
+        distribution, values = self.policy.replay(rollout.observations, self._stepper)
         actions, advantages = rollout.actions.flatten(0, 1), rollout.advantages.flatten()
         if isinstance(self.action_space, spaces.Discrete):
             actions = actions.long().flatten()

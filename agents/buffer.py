@@ -31,13 +31,12 @@ class LifetimeBuffer(RolloutBuffer):
         action: np.ndarray,
         reward: np.ndarray,
         episode_start: np.ndarray,
-        value: Tensor,
     ) -> None:
-        """Record a step of every environment; no log-probabilities, for the replay computes them anew."""
+        """Record a step of every environment; values come later, and log-probabilities when they are needed."""
         t = self.pos
         self.observations[t] = obs.reshape(self.observations.shape[1:])
         self.actions[t] = action.reshape(self.actions.shape[1:])
-        self.rewards[t], self.episode_starts[t], self.values[t] = reward, episode_start, value.cpu().numpy()
+        self.rewards[t], self.episode_starts[t] = reward, episode_start
         self.pos += 1
         self.full = self.pos == self.buffer_size
 

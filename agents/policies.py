@@ -13,6 +13,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
 from plastic_rl.modules import LSTMCore, PlasticRNN, RNNCore
+from plastic_rl.modules.stepping import Stepper
 
 State = tuple[np.ndarray, ...]
 
@@ -90,35 +91,37 @@ class PlasticPolicy(ActorCriticPolicy):
         latent_pi, latent_vf = self.mlp_extractor(hidden)
         return self._get_action_dist_from_latent(latent_pi), self.value_net(latent_vf).flatten()
 
-    def act(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Return sampled actions and the values ``(B,)`` of core outputs ``(B, N)``, without gradients."""
+    def act(self, hidden: Tensor) -> Tensor:
+        """Return sampled actions of core outputs ``(B, N)``, without gradients."""
         with torch.no_grad():
-            latent_pi, latent_vf = self.mlp_extractor(hidden)
-            values = self.value_net(latent_vf).flatten()
+            latent = self.mlp_extractor.forward_actor(hidden)
             if isinstance(self.action_space, spaces.Discrete):
                 # The Gumbel-max trick draws from the softmax in a fraction of torch.distributions' time.
-                logits = self.action_net(latent_pi)
-                return (logits - torch.empty_like(logits).exponential_().log_()).argmax(-1), values
-            return self._get_action_dist_from_latent(latent_pi).sample(), values
+                logits = self.action_net(latent)
+                return (logits - torch.empty_like(logits).exponential_().log_()).argmax(-1)
+            return self._get_action_dist_from_latent(latent).sample()
+
+    def values(self, hidden: Tensor) -> Tensor:
+        """Return the values ``(...)`` of core outputs ``(..., N)``, without gradients."""
+        with torch.no_grad():
+            return self.value_net(self.mlp_extractor.forward_critic(hidden)).squeeze(-1)
 
     def features(self, observations: PyTorchObs) -> Tensor:
         """Return the features ``(B, F)`` of a batch of observations."""
         return super(ActorCriticPolicy, self).extract_features(observations, self.features_extractor)
 
-    def replay(self, observations: Tensor, state: Any, episode_starts: Tensor) -> tuple[Distribution, Tensor]:
-        """Run over whole lifetimes, differentiably.
+    def replay(self, observations: Tensor, stepper: Stepper) -> tuple[Distribution, Tensor]:
+        """Go over the steps of a rollout once more, differentiably.
 
         Args:
             observations: ``(T, B, *observation)``.
-            state: the core's before the first step.
-            episode_starts: ``(T, B)`` booleans.
+            stepper: that took the core through them.
 
         Returns:
             The distribution and the values of all ``T * B`` steps, in that order.
         """
         features = self.features(observations.flatten(0, 1)).unflatten(0, observations.shape[:2])
-        hidden, _ = self.core(features, state, episode_start=episode_starts)
-        return self.heads(hidden.flatten(0, 1))
+        return self.heads(stepper.replay(features).flatten(0, 1))
 
     def forward(  # type: ignore[override]
         self,

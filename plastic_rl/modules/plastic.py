@@ -133,17 +133,26 @@ class _FusedStepper(Stepper):
         from plastic_rl.ops.fused_cpu import Stepper as Fused  # loads Numba
 
         assert isinstance(layer.rule, str)
-        self._encode, self._batch = layer.encode, state.hidden.shape[0]
+        self._layer, self._first = layer, state
         self._fused = Fused(steps, layer.w, layer.alpha, layer.eta, *state, layer.rule, layer.nonlinearity, layer.bound)
 
     def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
-        check_step(input, episode_start, self._batch, self._encode.in_features)
+        check_step(input, episode_start, self._first.hidden.shape[0], self._layer.input_size)
         with torch.no_grad():
-            return self._fused.step(self._encode(input), episode_start)
+            return self._fused.step(self._layer.encode(input), episode_start)
 
     @property
     def state(self) -> PlasticState:
         return PlasticState(*self._fused.state())
+
+    @property
+    def outputs(self) -> Tensor:  # type: ignore[override]
+        return self._fused.outputs
+
+    def replay(self, input: Tensor) -> Tensor:
+        if self._fused.can_replay:
+            return self._fused.replay(self._layer.encode(input))
+        return self._layer._run(input, self._first, episode_start=self._fused.episode_start)[0]
 
 
 class PlasticRNN(_Plastic):

@@ -11,9 +11,13 @@ from plastic_rl.modules.layout import check_shape
 
 
 class Stepper(ABC):
-    """Takes a core through a known number of steps; ``state`` is where it stands when they are done."""
+    """Takes a core through a known number of steps.
+
+    state: where the core stands after the steps done. outputs: ``(steps done, B, N)``.
+    """
 
     state: Any
+    outputs: Tensor
 
     @abstractmethod
     def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
@@ -24,6 +28,13 @@ class Stepper(ABC):
         Raises:
             ValueError: if a shape does not fit.
             TypeError: if episode_start is not boolean.
+        """
+
+    @abstractmethod
+    def replay(self, input: Tensor) -> Tensor:
+        """Return the outputs of the steps done ``(T, B, N)`` differentiably, given their inputs once more.
+
+        The core's weights are to be those that it stepped with, for else the outputs are new ones.
         """
 
 
@@ -40,10 +51,22 @@ class ModuleStepper(Stepper):
 
     def __init__(self, run: Callable, state: Any, input_size: int) -> None:
         self._run, self.state, self._input_size = run, state, input_size
+        self._first, self._starts, self._outputs = state, list[Tensor](), list[Tensor]()
 
     def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
         """See :class:`Stepper`."""
         check_step(input, episode_start, self.state.hidden.shape[0], self._input_size)
         with torch.no_grad():
             output, self.state = self._run(input[None], self.state, episode_start=episode_start[None])
+        self._starts.append(episode_start)
+        self._outputs.append(output[0])
         return output[0]
+
+    @property
+    def outputs(self) -> Tensor:  # type: ignore[override]
+        """See :class:`Stepper`."""
+        return torch.stack(self._outputs)
+
+    def replay(self, input: Tensor) -> Tensor:
+        """See :class:`Stepper`."""
+        return self._run(input, self._first, episode_start=torch.stack(self._starts))[0]

@@ -297,11 +297,16 @@ class _Sequence(torch.autograd.Function):
         rule: str,
         relu: bool,
         bound: float,
+        done: tuple[_Problem, np.ndarray] | None,
     ) -> tuple[Tensor, Tensor]:
+        """done: the problem, if it has been solved before, and its last trace."""
         ctx.set_materialize_grads(False)
-        problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, True)
-        last = problem.plan.pad_matrix(trace)
-        _forward(problem, _array(u), last)
+        if done is None:
+            problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, True)
+            last = problem.plan.pad_matrix(trace)
+            _forward(problem, _array(u), last)
+        else:
+            problem, last = done
         ctx.problem = problem
         # The problem shares the memory of most of these: saved, so that autograd sees a change in place.
         ctx.save_for_backward(alpha, eta, trace, clamp, episode_start, outputs := problem.outputs)
@@ -330,7 +335,7 @@ class _Sequence(torch.autograd.Function):
             g.hidden,
             g.trace,
             None if clamp is None else g.clamp,
-            *[None] * 4,
+            *[None] * 5,
         )
 
 
@@ -352,7 +357,7 @@ def sequence(
     if torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (u, w, alpha, eta, hidden, trace, clamp)
     ):
-        outputs, last = _Sequence.apply(u, w, alpha, eta, hidden, trace, clamp, episode_start, rule, relu, bound)
+        outputs, last = _Sequence.apply(u, w, alpha, eta, hidden, trace, clamp, episode_start, rule, relu, bound, None)
         return outputs, outputs[-1], last
     problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, False)
     h = problem.plan.pad_matrix(trace)
@@ -363,7 +368,8 @@ def sequence(
 class Stepper:
     """A sequence computed one step at a time, without gradients: an agent must act before it sees the next input.
 
-    The trace is updated in place and read once per step, as within ``sequence``, whose results these are.
+    The trace is updated in place and read once per step, as within ``sequence``, whose results these are. What the
+    steps leave behind is what backward needs, so that ``replay`` computes nothing anew.
     """
 
     def __init__(
@@ -380,10 +386,12 @@ class Stepper:
     ) -> None:
         batch, n = hidden.shape
         u = torch.empty(steps, batch, n, dtype=w.dtype)
-        start = torch.zeros(steps, batch, dtype=torch.bool)
+        self._starts = torch.zeros(steps, batch, dtype=torch.bool)
         relu = nonlinearity == "relu"
-        self._problem = _problem(u, w, alpha, eta, hidden, None, start, rule, relu, bound, False)
-        self._rule = get_rule(rule, bound)
+        self._problem = _problem(u, w, alpha, eta, hidden, None, self._starts, rule, relu, bound, True)
+        self._arguments = w, alpha, eta, hidden, trace
+        self._versions = [tensor._version for tensor in self._arguments]
+        self._rule, self._rule_name = get_rule(rule, bound), rule
         self._u = u.numpy()
         self._h = self._problem.plan.pad_matrix(trace)
         self._threads = 1 if batch * n * n < STEP_SMALL else get_num_threads()
@@ -407,6 +415,16 @@ class Stepper:
         self.steps_done += 1
         return torch.from_numpy(p.x[t + 1, :, : p.plan.n])
 
+    @property
+    def outputs(self) -> Tensor:
+        """Outputs of the steps done so far ``(T, B, N)``."""
+        return self._problem.outputs[: self.steps_done]
+
+    @property
+    def episode_start(self) -> Tensor:
+        """Of the steps done so far ``(T, B)``."""
+        return self._starts[: self.steps_done]
+
     def state(self) -> tuple[Tensor, Tensor]:
         """Hidden state and trace after the steps done so far; copies, but for the trace at the end."""
         p, t = self._problem, self.steps_done
@@ -418,5 +436,18 @@ class Stepper:
             return hidden, trace
         # In between, the trace is one update behind: that of step t - 1 waits for step t's pass.
         before = torch.from_numpy(p.x[t - 1, :, : p.plan.n])
-        before = torch.where(torch.from_numpy(p.episode_start[t - 1])[:, None], 0.0, before)
+        before = torch.where(self._starts[t - 1, :, None], 0.0, before)
         return hidden, self._rule(trace, before, hidden, float(p.eta))
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether all steps are done, and the weights and the first state are as they were."""
+        same = self._versions == [tensor._version for tensor in self._arguments]
+        return same and self.steps_done == self._problem.plan.steps
+
+    def replay(self, u: Tensor) -> Tensor:
+        """Return the outputs of all steps, differentiable in the arguments and in their net inputs u ``(T, B, N)``."""
+        p = self._problem
+        return _Sequence.apply(
+            u, *self._arguments, None, self._starts, self._rule_name, p.relu, p.bound, (p, self._h)
+        )[0]  # fmt: skip

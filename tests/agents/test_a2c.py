@@ -83,18 +83,25 @@ def test_replay_repeats_what_the_agent_did(lifetime):
     seen = []
     original = agent.train
 
+    def again(rollout):
+        with torch.no_grad():
+            features = agent.policy.features(rollout.observations.flatten(0, 1)).unflatten(0, (20, 4))
+            hidden, _ = agent.policy.core(features, agent._stepper._first, episode_start=rollout.episode_starts)
+            return agent.policy.heads(hidden.flatten(0, 1))[1].reshape(20, 4)
+
     def train():
         rollout = next(agent.rollout_buffer.get())
-        with torch.no_grad():
-            _, values = agent.policy.replay(rollout.observations, agent._first_state, rollout.episode_starts)
-        seen.append((values.reshape(20, 4), torch.as_tensor(agent.rollout_buffer.values.copy())))
+        _, values = agent.policy.replay(rollout.observations, agent._stepper)
+        acted = torch.as_tensor(agent.rollout_buffer.values.copy())
+        seen.append((values.detach().reshape(20, 4), again(rollout), acted))
         original()
 
     agent.train = train
     agent.learn(240, reset_num_timesteps=False)
     assert len(seen) == 3
-    for replayed, acted in seen:
+    for replayed, computed_anew, acted in seen:
         torch.testing.assert_close(replayed, acted, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(computed_anew, acted, rtol=1e-4, atol=1e-5)
 
 
 def test_the_gradient_is_that_of_the_reference_engine():

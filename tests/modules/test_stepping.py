@@ -50,6 +50,37 @@ def test_steps_are_the_sequence(name, batch):
     assert all(a.equal(b) for a, b in zip(first, kept, strict=True))
 
 
+@pytest.mark.parametrize("change", [None, "weights", "early"])
+@pytest.mark.parametrize("name", CORES)
+def test_a_replay_gives_the_gradients_of_the_sequence(name, change):
+    """Also where the steps' own results cannot serve, since weights have changed or steps are left to do."""
+    core = CORES[name]().double()
+    input, up = torch.randn(T, 3, I, dtype=torch.float64, requires_grad=True), torch.randn(T, 3, N).double()
+    first = type(core.initial_state(1))(*(torch.randn_like(s) * 0.3 for s in core.initial_state(3)))
+    starts = torch.rand(T, 3) < 0.2
+    done = T - 2 if change == "early" else T
+    stepper = core.stepper(first, T)
+    for t in range(done):
+        stepper.step(input[t].detach(), starts[t])
+    if change == "weights":
+        with torch.no_grad():
+            next(p for name, p in core.named_parameters() if name in ("w", "layer.weight_hh_l0")).mul_(0.5)
+
+    def gradients(outputs):
+        core.zero_grad()
+        input.grad = None
+        (outputs * up[:done]).sum().backward()
+        return [input.grad, *(p.grad for p in core.parameters())]
+
+    expected, _ = core(input[:done], first, episode_start=starts[:done])
+    replayed = stepper.replay(input[:done])
+    torch.testing.assert_close(replayed, expected)
+    if change != "weights":
+        torch.testing.assert_close(stepper.outputs, expected.detach())
+    for ours, theirs in zip(gradients(replayed), gradients(expected), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("name", CORES)
 def test_a_state_taken_along_the_way_stays_as_it_was(name):
     core = CORES[name]()
