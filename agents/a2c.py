@@ -23,6 +23,7 @@ from plastic_rl.agents import archive
 from plastic_rl.agents.buffer import LifetimeBuffer
 from plastic_rl.agents.policies import PlasticPolicy
 from plastic_rl.agents.vec_env import GymnasiumVecEnv
+from plastic_rl.errors import DivergenceError
 from plastic_rl.modules import PlasticRNN
 from plastic_rl.modules.stepping import Stepper
 
@@ -33,10 +34,6 @@ _SETTINGS = (
 )  # fmt: skip
 
 Self = TypeVar("Self", bound="PlasticA2C")
-
-
-class DivergenceError(RuntimeError):
-    """Training produced a loss or a gradient that is not finite."""
 
 
 class PlasticA2C(OnPolicyAlgorithm):

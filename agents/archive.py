@@ -7,9 +7,7 @@ nothing is extracted: three members of known names are read in memory.
 import io
 import json
 import math
-import os
 import pathlib
-import pickle
 import struct
 import zipfile
 from typing import IO, Any, NamedTuple
@@ -18,17 +16,15 @@ import numpy as np
 import safetensors.torch
 import torch
 from gymnasium import spaces
-from safetensors import SafetensorError
 from torch import Tensor
+
+from plastic_rl.files import DamagedFileError as ArchiveError
+from plastic_rl.files import read_json, read_torch, read_weights, write_atomically
 
 CONFIG, WEIGHTS, TRAINING = "config.json", "policy.safetensors", "training.pt"
 LARGEST = 1 << 32  # bytes, unpacked: more than any agent of this package has
 
 File = str | pathlib.Path | IO[bytes]
-
-
-class ArchiveError(ValueError):
-    """A file is not an agent that can be loaded."""
 
 
 class Archive(NamedTuple):
@@ -55,17 +51,6 @@ def write(file: File, archive: Archive) -> None:
         file.write(content.getvalue())
 
 
-def write_atomically(path: pathlib.Path, content: bytes) -> None:
-    """Put a file in its place whole, whenever the process or the machine stops."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(temporary, path)
-
-
 def read(file: File) -> Archive:
     """Read an archive.
 
@@ -87,32 +72,8 @@ def read(file: File) -> Archive:
             config, weights, training = (bundle.read(member) for member in (CONFIG, WEIGHTS, TRAINING))
     except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, RuntimeError) as error:
         raise ArchiveError(f"{name} is damaged, or not an agent saved by PlasticA2C: {error}") from error
-    try:
-        loaded = torch.load(io.BytesIO(training), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise ArchiveError(f"{TRAINING} of {name} is damaged or holds more than tensors; it was not run") from error
-    if not isinstance(loaded, dict):
-        raise ArchiveError(f"{TRAINING} of {name} is not a dictionary")
+    loaded = read_torch(training, f"{TRAINING} of {name}")
     return Archive(read_json(config, f"{CONFIG} of {name}"), read_weights(weights, f"{WEIGHTS} of {name}"), loaded)
-
-
-def read_json(content: bytes, name: str) -> dict[str, Any]:
-    """Parse a JSON object, or raise ArchiveError."""
-    try:
-        config = json.loads(content)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ArchiveError(f"{name} is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise ArchiveError(f"{name} is not a JSON object")
-    return config
-
-
-def read_weights(content: bytes, name: str) -> dict[str, Tensor]:
-    """Parse safetensors, or raise ArchiveError."""
-    try:
-        return safetensors.torch.load(content)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ArchiveError(f"{name} is not in the safetensors format, or damaged: {error}") from error
 
 
 def space_to_json(space: spaces.Space) -> dict[str, Any]:

@@ -231,6 +231,6 @@ def _require(config: Any, name: str, holds: Callable[[Any], bool], expected: str
         raise UsageError(f"--{name.replace('_', '-')} is {value}: expected {expected}")
 
 
-def changed(config: MazeRun) -> set[str]:
+def changed(config: Any) -> set[str]:
     """Return the names of the settings that are not the default."""
     return {f.name for f in fields(config) if getattr(config, f.name) != f.default}

@@ -17,6 +17,10 @@ class UsageError(UserError):
     exit_code = 2
 
 
+class DivergenceError(RuntimeError):
+    """The loss, a gradient or a weight became infinite or not a number."""
+
+
 def program() -> str:
     """Return how this program was called, to tell the user what to type next."""
     called = Path(sys.argv[0])

@@ -1,125 +1,49 @@
-"""Run folders: what a training leaves on disk, whole at any moment.
+"""Runs of ``maze``: beside what every run folder holds (see ``folders``),
 
-config.json          every setting, package versions, the agent's description
-metrics.csv          a row per log point; those after the checkpoint are dropped when the run goes on
+config.json          also the agent's description
 checkpoint.zip       all that an exact continuation needs
-model.safetensors    the weights, and after how many steps they were kept
-summary.json         flat results, once the run is finished
-curve.png            return against environment steps, once the run is finished
 lifetime.gif         a lifetime of the finished agent
-
-Every file is put in its place whole. metrics.csv grows by lines, and a line cut short by a crash is not read.
 """
 
-import csv
 import io
-import itertools
-import json
-import platform
-import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import safetensors.torch
 import torch
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.vec_env import VecMonitor
 
+from plastic_rl import folders
 from plastic_rl.agents import PlasticA2C, archive
 from plastic_rl.config import MazeRun
-from plastic_rl.errors import UsageError, UserError, invocation
+from plastic_rl.errors import UsageError, UserError
+from plastic_rl.folders import CONFIG as CONFIG
+from plastic_rl.folders import CURVE as CURVE
+from plastic_rl.folders import MODEL as MODEL
+from plastic_rl.folders import SUMMARY as SUMMARY
+from plastic_rl.folders import make_folder as make_folder
+from plastic_rl.folders import versions
+from plastic_rl.folders import write_json as write_json
 
-CONFIG, METRICS, CHECKPOINT, MODEL = "config.json", "metrics.csv", "checkpoint.zip", "model.safetensors"
-SUMMARY, CURVE, GIF = "summary.json", "curve.png", "lifetime.gif"
+CHECKPOINT, GIF = "checkpoint.zip", "lifetime.gif"
+FILES = (*folders.FILES, CHECKPOINT, GIF)
 LEARNING = (
     "gamma", "gae_lambda", "ent_coef", "squared_prob_coef", "vf_coef", "max_grad_norm", "normalize_advantage", "seed",
 )  # fmt: skip
-PACKAGES = ("plastic-rl", "torch", "numpy", "gymnasium", "stable-baselines3", "numba")
-
-
-def create(folder: Path | None, name: str) -> Path:
-    """Make a run folder; without a name, a new one under runs/.
-
-    Raises:
-        UsageError: it holds something already, or cannot be made.
-    """
-    folder = folder or next(path for path in _names(name) if not path.exists())
-    make_folder(folder, "--out")
-    try:
-        # Hidden files are no run's: a temporary file that a kill left over, or a system's own.
-        if any(not path.name.startswith(".") for path in folder.iterdir()):
-            kind = "holds another run" if (folder / CONFIG).exists() else "is not empty"
-            hint = f", or go on with it: {invocation('maze', '--resume', folder)}" if (folder / CONFIG).exists() else ""
-            raise UsageError(f"--out {folder} {kind}: name a new folder{hint}")
-        (folder / ".writable").touch()
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise UsageError(f"--out {folder} cannot be written to: {error.strerror}; name another folder") from error
-    return folder
-
-
-def make_folder(folder: Path, option: str) -> None:
-    """Make a folder and those that it is in.
-
-    Raises:
-        UsageError: that cannot be done.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        in_place = isinstance(error, (FileExistsError, NotADirectoryError))
-        reason = "a file is in its place" if in_place else error.strerror
-        raise UsageError(f"{option}: the folder {folder} cannot be made: {reason}; name another") from error
-
-
-def _names(name: str) -> Iterator[Path]:
-    stamp = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    yield Path("runs") / stamp
-    yield from (Path("runs") / f"{stamp}-{k}" for k in itertools.count(2))
-
-
-def clear_leftovers(folder: Path) -> None:
-    """Remove the temporary files of a process that was killed while it wrote."""
-    for name in (CONFIG, METRICS, CHECKPOINT, MODEL, SUMMARY, CURVE, GIF):
-        for path in folder.glob(f".{name}*"):
-            path.unlink(missing_ok=True)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that results may depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON, atomically."""
-    archive.write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Read a run's config.json.
+    """Read the config.json of a run of ``maze``.
 
     Raises:
-        UserError: there is no such folder, or it is not a run, or the file is damaged.
+        UserError: as ``folders.read_config``, or it is a run of another command.
     """
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}: expected the folder of a run")
-    try:
-        config = archive.read_json((folder / CONFIG).read_bytes(), str(folder / CONFIG))
-    except FileNotFoundError as error:
-        raise UserError(f"{folder} is not a run folder: it has no {CONFIG}") from error
-    except archive.ArchiveError as error:
-        raise UserError(f"{error}; the file is damaged") from error
-    if not isinstance(config.get("run"), dict) or not isinstance(config.get("agent"), dict):
+    config = folders.read_config(folder)
+    if config["command"] != "maze":
+        raise UserError(f"{folder} is a run of {config['command']}: expected one of maze, with an agent")
+    if not isinstance(config.get("agent"), dict):
         raise UserError(f"{folder / CONFIG} does not describe a run of this package")
     return config
 
@@ -155,21 +79,11 @@ def load_agent(folder: Path) -> PlasticA2C:
     """
     description = read_config(folder)["agent"]
     try:
-        content = (folder / MODEL).read_bytes()
-        weights = archive.read_weights(content, str(folder / MODEL))
-        description = description | {"num_timesteps": _kept_after(content), "n_updates": 0}
+        weights, steps = folders.read_model(folder, "steps")
+        description = description | {"num_timesteps": steps, "n_updates": 0}
         return PlasticA2C.from_description(description, weights, device="cpu")
-    except FileNotFoundError as error:
-        raise UserError(f"{folder} has no model yet: {MODEL} is missing") from error
     except ValueError as error:
         raise UserError(f"the agent in {folder} cannot be loaded: {error}") from error
-
-
-def _kept_after(content: bytes) -> int:
-    """After how many steps a model was kept; 0 if its file, of valid safetensors, does not say."""
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    steps = header.get("__metadata__", {}).get("steps", "0")
-    return int(steps) if steps.isdecimal() else 0
 
 
 def save_checkpoint(folder: Path, agent: PlasticA2C, seconds: float) -> None:
@@ -185,9 +99,7 @@ def save_checkpoint(folder: Path, agent: PlasticA2C, seconds: float) -> None:
         saved.training["log"]["returns"] = torch.from_numpy(agent.env.episode_returns.copy())
         saved.training["log"]["lengths"] = torch.from_numpy(agent.env.episode_lengths.copy())
     archive.write(folder / CHECKPOINT, saved)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in agent.policy.state_dict().items()}
-    model = safetensors.torch.save(weights, metadata={"steps": str(agent.num_timesteps)})
-    archive.write_atomically(folder / MODEL, model)
+    folders.write_model(folder, agent.policy, "steps", agent.num_timesteps)
 
 
 def load_checkpoint(folder: Path, env: VectorEnv, device: str, **settings: Any) -> tuple[PlasticA2C, float]:
@@ -242,54 +154,12 @@ def check_spaces(folder: Path, observations: gym.Space, actions: gym.Space) -> N
             )
 
 
-class Metrics:
-    """metrics.csv: rows are added whole, and those after a step can be taken back."""
-
-    columns = (
-        "steps", "seconds", "return_mean", "env_steps_per_second", "policy_loss", "value_loss", "entropy",
-        "gradient_norm", "learning_rate", "eta",
-    )  # fmt: skip
+class Metrics(folders.Course):
+    """The metrics.csv of a run of ``maze``."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / METRICS
-
-    def rows(self) -> list[dict[str, float]]:
-        """Return the rows as numbers; values that are not known yet are left out.
-
-        Raises:
-            UserError: the file is damaged.
-        """
-        try:
-            return [{name: float(value) for name, value in row.items() if value} for row in self._texts()]
-        except ValueError as error:
-            raise UserError(f"{self.path} is damaged: {error}") from error
-
-    def _texts(self) -> list[dict[str, str]]:
-        if not self.path.exists():
-            return []
-        whole, _, _ = self.path.read_text().rpartition("\n")
-        return [row for row in csv.DictReader(whole.splitlines()) if None not in row and None not in row.values()]
-
-    def keep_until(self, steps: int) -> None:
-        """Drop the rows after a step, and what a crash left of a line."""
-        try:
-            kept = [row for row in self._texts() if float(row["steps"]) <= steps]
-        except (ValueError, KeyError) as error:
-            raise UserError(f"{self.path} is damaged: {error}") from error
-        content = io.StringIO()
-        writer = csv.DictWriter(content, self.columns, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(kept)
-        archive.write_atomically(self.path, content.getvalue().encode())
-
-    def add(self, row: Mapping[str, float]) -> None:
-        """Add a row."""
-        line = ",".join(_short(row.get(name)) for name in self.columns)
-        with open(self.path, "a") as file:
-            file.write(f"{line}\n")
-
-
-def _short(value: float | None) -> str:
-    if value is None:
-        return ""
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
+        columns = (
+            "steps", "seconds", "return_mean", "env_steps_per_second", "policy_loss", "value_loss", "entropy",
+            "gradient_norm", "learning_rate", "eta",
+        )  # fmt: skip
+        super().__init__(folder, columns)

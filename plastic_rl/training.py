@@ -1,13 +1,8 @@
 """The ``maze`` command: training into a run folder, and going on after a stop."""
 
-import importlib.util
-import os
-import signal
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -15,17 +10,16 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
-from tqdm import tqdm
 
-from plastic_rl import runs
+from plastic_rl import folders, runs
 from plastic_rl.agents import PlasticA2C
-from plastic_rl.agents.a2c import DivergenceError
-from plastic_rl.config import MazeRun, changed
-from plastic_rl.errors import UsageError, UserError, invocation
+from plastic_rl.config import MazeRun
+from plastic_rl.errors import DivergenceError, UsageError, UserError, invocation
 from plastic_rl.modules.controls import count_parameters
 from plastic_rl.ops import get_num_threads, set_num_threads
 from plastic_rl.playing import assess, comparison, make_vec, write_lifetime
 from plastic_rl.plots import learning_curve
+from plastic_rl.session import Interruption, Progress, Session, check_machine, resumed, session, thread_count
 from plastic_rl.tables import duration, number
 
 
@@ -43,28 +37,6 @@ class Schedule:
         return self.start * (1.0 - 0.9 * fallen)
 
 
-class Interruption:
-    """Ctrl-C and SIGTERM: while it is patient, the first only leaves its number, for the update in hand to end."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.patient = False
-
-    def __enter__(self) -> "Interruption":
-        self._handlers = {which: signal.signal(which, self._receive) for which in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for which, handler in self._handlers.items():
-            signal.signal(which, handler)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        at_once = self.number or not self.patient
-        self.number = number
-        if at_once:
-            raise KeyboardInterrupt
-
-
 class Recorder(BaseCallback):
     """Writes metrics and checkpoints, shows progress, and stops at a signal, all between two updates."""
 
@@ -76,7 +48,6 @@ class Recorder(BaseCallback):
         self.saved_steps = 0
         self._before = seconds_before
         self._began: float | None = None
-        self._plain = not sys.stderr.isatty()
 
     @property
     def seconds(self) -> float:
@@ -86,15 +57,7 @@ class Recorder(BaseCallback):
     def _on_training_start(self) -> None:
         self._began = self._saved = self._logged = time.perf_counter()
         self._logged_steps = self.num_timesteps
-        self._bar = tqdm(
-            total=self.config.steps,
-            initial=self.num_timesteps,
-            unit=" steps",
-            unit_scale=True,
-            disable=self._plain,
-            dynamic_ncols=True,
-            bar_format="{percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt} steps, {rate_fmt}{postfix}, {remaining} left",
-        )
+        self._progress = Progress("steps", self.config.steps, self.num_timesteps)
 
     def _on_rollout_start(self) -> None:
         """Between two updates, where the agent can be kept whole."""
@@ -104,18 +67,15 @@ class Recorder(BaseCallback):
         self.stopping = self.interruption.number != 0
         if self.stopping or time.perf_counter() - self._saved >= self.config.checkpoint_every:
             self.save()
-        self._show()
+        self._progress.show(self.num_timesteps)
 
     def _on_step(self) -> bool:
         return not self.stopping
 
     def _on_training_end(self) -> None:
         if not self.stopping:
-            self._show()
-        self._bar.close()
-
-    def _show(self) -> None:
-        self._bar.update(min(self.num_timesteps, self.config.steps) - self._bar.n)
+            self._progress.show(self.num_timesteps)
+        self._progress.close()
 
     def save(self) -> None:
         """Keep a checkpoint.
@@ -153,62 +113,37 @@ class Recorder(BaseCallback):
         self.logger.record("time/env_steps_per_second", rate)
         self.logger.dump(self.num_timesteps)
         shown = f"{row['return_mean']:.1f}" if recent else "-"
-        self._bar.set_postfix_str(f"return {shown}", refresh=False)
-        if self._plain:
-            left = max(0.0, (self.config.steps - self.num_timesteps) / rate)
-            print(
-                f"{number(self.num_timesteps):>6} of {number(self.config.steps)} steps   return {shown:>6}   "
-                f"{number(rate):>6} steps/s   {duration(left)} left",
-                flush=True,
-            )
+        self._progress.tell(self.num_timesteps, "return", shown, rate)
 
 
 def train(config: MazeRun) -> None:
     """Train, or go on training, and then test, draw and summarize."""
-    _check_machine(config)
-    folder = None
-    with Interruption() as interruption:
+    check_machine(config)
+    memory = (
+        f"{config.envs} environments x {config.hidden_size} neurons: "
+        "try smaller --envs, --hidden-size or --n-steps"
+    )  # fmt: skip
+    with session("maze", memory) as this:
+        if config.resume is not None:
+            this.folder, config = config.resume, resumed(config, runs.read_run(config.resume), "steps")
+        torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
+        set_num_threads(thread_count(config))
+        env = make_vec(config.env, config.envs, config.env_kwargs())
         try:
-            if config.resume is not None:
-                folder, config = config.resume, _resumed(config)
-            torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
-            set_num_threads(config.threads or os.cpu_count())
-            env = make_vec(config.env, config.envs, config.env_kwargs())
-            try:
-                schedule = Schedule(config.learning_rate, config.decay_steps)
-                if folder is None:
-                    agent, seconds = _new_agent(config, env, schedule), 0.0
-                    folder = runs.create(config.out, "maze")
-                    runs.write_config(folder, config, agent)
-                elif (folder / runs.CHECKPOINT).exists() or (folder / runs.METRICS).exists():
-                    agent, seconds = _kept_agent(folder, config, env, schedule)
-                else:  # stopped before it began
-                    agent, seconds = _new_agent(config, env, schedule), 0.0
-                schedule.agent = agent
-                recorder = Recorder(folder, config, seconds, interruption)
-                _run(folder, config, agent, recorder)
-            finally:
-                env.close()
-        except KeyboardInterrupt:
-            if folder is not None and (folder / runs.CONFIG).exists():
-                print(f"\nstopped; go on from the last checkpoint: {invocation('maze', '--resume', folder)}")
-            raise SystemExit(128 + interruption.number) from None
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
-                raise UserError(
-                    f"there is not enough memory for {config.envs} environments x {config.hidden_size} neurons: "
-                    "try smaller --envs, --hidden-size or --n-steps"
-                ) from error
-            raise
-
-
-def _check_machine(config: MazeRun) -> None:
-    try:
-        torch.ones(1, device=config.device).sum().item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device {config.device} cannot be used on this machine; --device cpu can") from error
-    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise UserError('--tensorboard needs another package: pip install "plastic-rl[tensorboard]"')
+            schedule = Schedule(config.learning_rate, config.decay_steps)
+            folder = this.folder
+            if folder is None:
+                agent, seconds = _new_agent(config, env, schedule), 0.0
+                folder = this.folder = folders.create(config.out, "maze")
+                runs.write_config(folder, config, agent)
+            elif (folder / runs.CHECKPOINT).exists() or (folder / folders.METRICS).exists():
+                agent, seconds = _kept_agent(folder, config, env, schedule)
+            else:  # stopped before it began
+                agent, seconds = _new_agent(config, env, schedule), 0.0
+            schedule.agent = agent
+            _run(folder, config, agent, Recorder(folder, config, seconds, this.interruption), this)
+        finally:
+            env.close()
 
 
 def _new_agent(config: MazeRun, env: Any, schedule: Schedule) -> PlasticA2C:
@@ -265,22 +200,10 @@ def _window(config: MazeRun) -> int:
     return 10 * config.envs
 
 
-def _resumed(config: MazeRun) -> MazeRun:
-    """The settings of the run to go on with, and of those given now the ones that may change."""
-    assert config.resume is not None
-    given = changed(config)
-    if wrong := sorted(given - {"resume", "steps", "threads", "device"}):
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
-        raise UsageError(f"--resume goes on with the settings of the run: leave out {names}")
-    run = runs.read_run(config.resume)
-    anew = {name: getattr(config, name) for name in ("steps", "threads", "device") if name in given}
-    return replace(run, resume=config.resume, **anew)
-
-
-def _run(folder: Path, config: MazeRun, agent: PlasticA2C, recorder: Recorder) -> None:
+def _run(folder: Path, config: MazeRun, agent: PlasticA2C, recorder: Recorder, this: Session) -> None:
     if not (folder / runs.CHECKPOINT).exists():
         runs.save_checkpoint(folder, agent, 0.0)
-    runs.clear_leftovers(folder)
+    folders.clear_leftovers(folder, runs.FILES)
     recorder.metrics.keep_until(agent.num_timesteps)
     agent.set_logger(configure(str(folder), ["tensorboard"] if config.tensorboard else []))
     print(
@@ -290,11 +213,11 @@ def _run(folder: Path, config: MazeRun, agent: PlasticA2C, recorder: Recorder) -
     if agent.num_timesteps:
         print(f"going on from step {agent.num_timesteps}", flush=True)
     if agent.num_timesteps < config.steps:
-        _learn(folder, config, agent, recorder)
+        _learn(folder, config, agent, recorder, this)
     _finish(folder, config, agent, recorder.seconds)
 
 
-def _learn(folder: Path, config: MazeRun, agent: PlasticA2C, recorder: Recorder) -> None:
+def _learn(folder: Path, config: MazeRun, agent: PlasticA2C, recorder: Recorder, this: Session) -> None:
     # They are of a shorter run.
     for name in (runs.SUMMARY, runs.CURVE, runs.GIF):
         (folder / name).unlink(missing_ok=True)
@@ -309,11 +232,7 @@ def _learn(folder: Path, config: MazeRun, agent: PlasticA2C, recorder: Recorder)
             recorder.save()
     except DivergenceError as error:
         raise UserError(f"{error}. The last good checkpoint is kept in {folder}") from error
-    recorder.interruption.patient = False
-    if stopped_by := recorder.interruption.number:
-        again = invocation("maze", "--resume", folder)
-        print(f"stopped at step {recorder.saved_steps} of {config.steps}; go on with: {again}")
-        raise SystemExit(128 + stopped_by)
+    this.stop(f"step {recorder.saved_steps} of {config.steps}")
 
 
 def _finish(folder: Path, config: MazeRun, agent: PlasticA2C, seconds: float) -> None:

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from plastic_rl.modules.layout import check_shape, layout_of
 from plastic_rl.modules.stepping import ModuleStepper, Stepper
+from plastic_rl.ops.reference import NONLINEARITIES
 
 
 class RNNState(NamedTuple):
@@ -25,10 +27,9 @@ class LSTMState(NamedTuple):
 
 
 class _Core(nn.Module):
-    """What both controls share: a PyTorch layer, run between the starts of episodes."""
+    """What both controls share: a layer, run between the starts of episodes."""
 
     state_type: Any  # the class of a state, a NamedTuple
-    layer: nn.RNNBase
 
     def __init__(self, input_size: int, hidden_size: int, batch_first: bool) -> None:
         super().__init__()
@@ -43,11 +44,13 @@ class _Core(nn.Module):
         """Return what takes the network through so many steps from this state, one at a time, without gradients."""
         return ModuleStepper(self._run, state, self.input_size)
 
-    def _layer(self, input: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def _layer(self, input: Tensor, state: Any, clamp: Tensor | None) -> tuple[Tensor, Any]:
         raise NotImplementedError
 
-    def forward(self, input: Tensor, state: Any = None, *, episode_start: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""
+    def _call(
+        self, input: Tensor, state: Any, episode_start: Tensor | None, clamp: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """Run over a sequence in the caller's layout."""
         layout = layout_of(input, self.input_size, self.batch_first)
         sequence = layout.sequence(input)
         if state is None:
@@ -62,48 +65,94 @@ class _Core(nn.Module):
             if episode_start.dtype != torch.bool:
                 raise TypeError(f"episode_start is {episode_start.dtype}: expected torch.bool")
             episode_start = layout.sequence(episode_start)
-        output, state = self._run(sequence, state, episode_start)
+        if clamp is not None:
+            check_shape("clamp", clamp, (*input.shape[:-1], self.hidden_size))
+            clamp = layout.sequence(clamp)
+        output, state = self._run(sequence, state, episode_start, clamp)
         return layout.restore(output), self.state_type(*map(layout.restore_state, state))
 
-    def _run(self, sequence: Tensor, state: Any, episode_start: Tensor | None) -> tuple[Tensor, Any]:
+    def _run(
+        self, sequence: Tensor, state: Any, episode_start: Tensor | None, clamp: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """Run over ``(T, B, input_size)``."""
         if episode_start is None:
-            return self._layer(sequence, state)
+            return self._layer(sequence, state, clamp)
         cuts = [0, *(t for t in episode_start.any(1).nonzero().flatten().tolist() if t > 0), len(sequence)]
         pieces = []
         for begin, end in pairwise(cuts):
             keep = ~episode_start[begin].unsqueeze(-1)
             state = self.state_type(*(torch.where(keep, s, 0.0) for s in state))
-            piece, state = self._layer(sequence[begin:end], state)
+            part = None if clamp is None else clamp[begin:end]
+            piece, state = self._layer(sequence[begin:end], state, part)
             pieces.append(piece)
         return torch.cat(pieces), state
+
+
+class _Inputless(nn.Module):
+    """:class:`torch.nn.RNN` for no input, which that refuses: the recurrent weights under the same names."""
+
+    def __init__(self, hidden_size: int, nonlinearity: str) -> None:
+        super().__init__()
+        if nonlinearity not in NONLINEARITIES:
+            raise ValueError(f"unknown nonlinearity {nonlinearity!r}: expected one of {', '.join(NONLINEARITIES)}")
+        self.nonlinearity = nonlinearity
+        bound = 1 / hidden_size**0.5
+        self.weight_hh_l0 = nn.Parameter(torch.empty(hidden_size, hidden_size).uniform_(-bound, bound))
+        self.bias_hh_l0 = nn.Parameter(torch.empty(hidden_size).uniform_(-bound, bound))
 
 
 class RNNCore(_Core):
     """:class:`torch.nn.RNN` with the interface of :class:`plastic_rl.PlasticRNN`: the network without plasticity.
 
     Args:
-        input_size: features of the input.
+        input_size: features of the input. With 0 there are no input weights: clamps alone drive the network.
         hidden_size: neurons, N.
         nonlinearity: ``"tanh"`` or ``"relu"``.
         batch_first: whether input and output are ``(B, T, ...)`` rather than ``(T, B, ...)``.
     """
 
     state_type = RNNState
+    layer: nn.RNN | _Inputless
 
     def __init__(
         self, input_size: int, hidden_size: int, nonlinearity: str = "tanh", batch_first: bool = False
     ) -> None:
         super().__init__(input_size, hidden_size, batch_first)
-        self.layer = nn.RNN(input_size, hidden_size, nonlinearity=nonlinearity)
+        if input_size:
+            self.layer = nn.RNN(input_size, hidden_size, nonlinearity=nonlinearity)
+        else:
+            self.layer = _Inputless(hidden_size, nonlinearity)
 
-    def _layer(self, input: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
-        output, hidden = self.layer(input, state.hidden.unsqueeze(0))
-        return output, RNNState(hidden.squeeze(0))
+    def forward(
+        self,
+        input: Tensor,
+        state: Any = None,
+        *,
+        clamp: Tensor | None = None,
+        episode_start: Tensor | None = None,
+    ) -> tuple[Tensor, Any]:
+        """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""
+        return self._call(input, state, episode_start, clamp)
+
+    def _layer(self, input: Tensor, state: RNNState, clamp: Tensor | None) -> tuple[Tensor, RNNState]:
+        if clamp is None and isinstance(self.layer, nn.RNN):
+            output, hidden = self.layer(input, state.hidden.unsqueeze(0))
+            return output, RNNState(hidden.squeeze(0))
+        layer, function, x = self.layer, NONLINEARITIES[self.layer.nonlinearity], state.hidden
+        net_input = layer.bias_hh_l0.expand(*input.shape[:2], -1)
+        if isinstance(layer, nn.RNN):
+            net_input = net_input + F.linear(input, layer.weight_ih_l0, layer.bias_ih_l0)
+        outputs = []
+        for t, u in enumerate(net_input):
+            x = function(u + F.linear(x, layer.weight_hh_l0))
+            if clamp is not None:
+                x = torch.where(clamp[t].isnan(), x, clamp[t])
+            outputs.append(x)
+        return torch.stack(outputs), RNNState(x)
 
 
 class LSTMCore(_Core):
-    """:class:`torch.nn.LSTM` with the interface of :class:`plastic_rl.PlasticRNN`.
+    """:class:`torch.nn.LSTM` with the interface of :class:`plastic_rl.PlasticRNN`; its neurons cannot be clamped.
 
     Args:
         input_size: features of the input.
@@ -117,7 +166,11 @@ class LSTMCore(_Core):
         super().__init__(input_size, hidden_size, batch_first)
         self.layer = nn.LSTM(input_size, hidden_size)
 
-    def _layer(self, input: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+    def forward(self, input: Tensor, state: Any = None, *, episode_start: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""
+        return self._call(input, state, episode_start)
+
+    def _layer(self, input: Tensor, state: LSTMState, clamp: Tensor | None) -> tuple[Tensor, LSTMState]:
         output, (hidden, cell) = self.layer(input, (state.hidden.unsqueeze(0), state.cell.unsqueeze(0)))
         return output, LSTMState(hidden.squeeze(0), cell.squeeze(0))
 

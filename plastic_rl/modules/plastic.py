@@ -38,9 +38,9 @@ class _Plastic(nn.Module):
         for name, value, known in (("nonlinearity", nonlinearity, NONLINEARITIES), ("engine", engine, ENGINES)):
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(known)}")
-        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
-            if size < 1:
-                raise ValueError(f"{name} is {size}: expected at least 1")
+        for name, size, least in (("input_size", input_size, 0), ("hidden_size", hidden_size, 1)):
+            if size < least:
+                raise ValueError(f"{name} is {size}: expected at least {least}")
         shapes = {"connection": (hidden_size, hidden_size), "neuron": (1, hidden_size), "shared": (1,)}
         if alpha not in shapes:
             raise ValueError(f"unknown alpha {alpha!r}: expected one of {', '.join(shapes)}")
@@ -48,7 +48,7 @@ class _Plastic(nn.Module):
         self.rule, self.nonlinearity, self.bound, self.engine = rule, nonlinearity, bound, engine
         self.alpha_kind = alpha
         options: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.encode = nn.Linear(input_size, hidden_size, bias=bias, **options)
+        self.encode = nn.Linear(input_size, hidden_size, bias=bias, **options) if input_size else None
         self.w = nn.Parameter(torch.empty(hidden_size, hidden_size, **options))
         self.alpha = nn.Parameter(torch.empty(shapes[alpha], **options))
         initial_eta = torch.tensor(float(eta), **options)
@@ -61,7 +61,8 @@ class _Plastic(nn.Module):
     def reset_parameters(self) -> None:
         """Draw new weights, uniform in +-1/sqrt(hidden_size) as in ``torch.nn.RNN``; eta stays as it is."""
         bound = 1 / math.sqrt(self.hidden_size)
-        self.encode.reset_parameters()
+        if self.encode is not None:
+            self.encode.reset_parameters()
         nn.init.uniform_(self.w, -bound, bound)
         nn.init.uniform_(self.alpha, -bound, bound)
 
@@ -89,6 +90,10 @@ class _Plastic(nn.Module):
         text += f", nonlinearity={self.nonlinearity}, learn_eta={isinstance(self.eta, nn.Parameter)}"
         return text + (f", bound={self.bound}" if rule == RULE_NAMES[2] else "")
 
+    def _net_input(self, input: Tensor) -> Tensor:
+        """What ``(..., input_size)`` contributes to every neuron: ``(..., N)``."""
+        return input.new_zeros(*input.shape[:-1], self.hidden_size) if self.encode is None else self.encode(input)
+
     def _bring_in(self, layout: Layout, sequence: Tensor, state: PlasticState | None) -> PlasticState | None:
         """Bring a caller's state to ``(B, ...)``."""
         if state is None:
@@ -112,7 +117,7 @@ class _Plastic(nn.Module):
         if state is None:
             state = self.initial_state(input.shape[1])
         return plastic_rnn(
-            self.encode(input),
+            self._net_input(input),
             self.w,
             self.alpha,
             self.eta,
@@ -139,7 +144,7 @@ class _FusedStepper(Stepper):
     def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
         check_step(input, episode_start, self._first.hidden.shape[0], self._layer.input_size)
         with torch.no_grad():
-            return self._fused.step(self._layer.encode(input), episode_start)
+            return self._fused.step(self._layer._net_input(input), episode_start)
 
     @property
     def state(self) -> PlasticState:
@@ -151,7 +156,7 @@ class _FusedStepper(Stepper):
 
     def replay(self, input: Tensor) -> Tensor:
         if self._fused.can_replay:
-            return self._fused.replay(self._layer.encode(input))
+            return self._fused.replay(self._layer._net_input(input))
         return self._layer._run(input, self._first, episode_start=self._fused.episode_start)[0]
 
 
@@ -163,7 +168,8 @@ class PlasticRNN(_Plastic):
     :math:`x_j(t) = f(W_{in} in(t) + b + \sum_i x_i(t-1) (w_{ij} + \alpha_{ij} H_{ij}(t)))`.
 
     Args:
-        input_size: features of the input.
+        input_size: features of the input. With 0 there are no input weights and no bias: clamps alone drive the
+            network.
         hidden_size: neurons, N.
         rule: ``"hebb"``, ``"oja"``, ``"clip"``, or a function like those in ``plastic_rl.rules``.
         alpha: plasticity coefficients: one per ``"connection"`` (N, N), one per post ``"neuron"`` (1, N), or one

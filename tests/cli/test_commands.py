@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from plastic_rl import runs
+from plastic_rl import folders, runs
 from plastic_rl.config import FRESH, Evaluate, MazeRun
 from plastic_rl.tables import duration, number, table
 
@@ -208,9 +208,9 @@ def test_whole_numbers_may_be_written_short(call):
 
 
 def test_runs_of_the_same_second_do_not_meet(here, monkeypatch):
-    monkeypatch.setattr(runs.time, "strftime", lambda _: "now")
-    folders = [runs.create(None, "maze") for _ in range(3)]
-    assert [str(folder) for folder in folders] == ["runs/maze-now", "runs/maze-now-2", "runs/maze-now-3"]
+    monkeypatch.setattr(folders.time, "strftime", lambda _: "now")
+    made = [folders.create(None, "maze") for _ in range(3)]
+    assert [str(folder) for folder in made] == ["runs/maze-now", "runs/maze-now-2", "runs/maze-now-3"]
 
 
 def test_tests_never_use_seeds_of_training():
@@ -220,7 +220,7 @@ def test_tests_never_use_seeds_of_training():
 def test_a_folder_with_a_killed_run_s_leftovers_only_is_empty(here):
     Path("new").mkdir()
     Path("new/.config.json.123").touch()
-    assert runs.create(Path("new"), "maze") == Path("new")
+    assert folders.create(Path("new"), "maze") == Path("new")
 
 
 def test_numbers_and_tables_read_well():

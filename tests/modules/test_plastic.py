@@ -209,7 +209,7 @@ def test_a_rule_of_your_own():
         ({"nonlinearity": "nonsense"}, "unknown nonlinearity 'nonsense': expected one of tanh, relu"),
         ({"engine": "nonsense"}, "unknown engine 'nonsense': expected one of auto, reference, fused"),
         ({"rule": "clip", "bound": -1.0}, "bound is -1.0: expected at least 0"),
-        ({"input_size": 0}, "input_size is 0: expected at least 1"),
+        ({"input_size": -1}, "input_size is -1: expected at least 0"),
         ({"hidden_size": -1}, "hidden_size is -1: expected at least 1"),
     ],
 )

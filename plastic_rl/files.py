@@ -1,0 +1,59 @@
+"""Files that are seen whole or not at all, and readers that run no code and say which file is damaged."""
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+
+class DamagedFileError(ValueError):
+    """A file is not what it should be, or damaged."""
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put a file in its place whole, whenever the process or the machine stops."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(temporary, "wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(temporary, path)
+
+
+def read_json(content: bytes, name: str) -> dict[str, Any]:
+    """Parse a JSON object, or raise DamagedFileError."""
+    try:
+        config = json.loads(content)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise DamagedFileError(f"{name} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise DamagedFileError(f"{name} is not a JSON object")
+    return config
+
+
+def read_weights(content: bytes, name: str) -> dict[str, Tensor]:
+    """Parse safetensors, or raise DamagedFileError."""
+    try:
+        return safetensors.torch.load(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise DamagedFileError(f"{name} is not in the safetensors format, or damaged: {error}") from error
+
+
+def read_torch(content: bytes, name: str) -> dict[str, Any]:
+    """Parse a dictionary that ``torch.save`` wrote, of tensors and plain values only, or raise DamagedFileError."""
+    try:
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise DamagedFileError(f"{name} is damaged or holds more than tensors; it was not run") from error
+    if not isinstance(loaded, dict):
+        raise DamagedFileError(f"{name} is not a dictionary")
+    return loaded

@@ -1,0 +1,191 @@
+"""Run folders: what every training leaves on disk, whole at any moment.
+
+config.json          the command, every setting, package versions
+metrics.csv          a row per log point; those after the checkpoint are dropped when the run goes on
+checkpoint.*         all that an exact continuation needs
+model.safetensors    the weights, and after how many steps or episodes they were kept
+summary.json         flat results, once the run is finished
+curve.png            the learning curve, once the run is finished
+
+Every file is put in its place whole. metrics.csv grows by lines, and a line cut short by a crash is not read.
+"""
+
+import csv
+import io
+import itertools
+import json
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor, nn
+
+from plastic_rl.errors import UsageError, UserError, invocation
+from plastic_rl.files import DamagedFileError, read_json, read_weights, write_atomically
+
+CONFIG, METRICS, MODEL, SUMMARY, CURVE = (
+    "config.json", "metrics.csv", "model.safetensors", "summary.json", "curve.png",
+)  # fmt: skip
+FILES = (CONFIG, METRICS, MODEL, SUMMARY, CURVE)
+PACKAGES = ("plastic-rl", "torch", "numpy", "gymnasium", "stable-baselines3", "numba")
+
+
+def create(folder: Path | None, name: str) -> Path:
+    """Make a run folder; without a name, a new one under runs/.
+
+    Raises:
+        UsageError: it holds something already, or cannot be made.
+    """
+    folder = folder or next(path for path in _names(name) if not path.exists())
+    make_folder(folder, "--out")
+    try:
+        # Hidden files are no run's: a temporary file that a kill left over, or a system's own.
+        if any(not path.name.startswith(".") for path in folder.iterdir()):
+            kind = "holds another run" if (folder / CONFIG).exists() else "is not empty"
+            hint = f", or go on with it: {invocation(name, '--resume', folder)}" if (folder / CONFIG).exists() else ""
+            raise UsageError(f"--out {folder} {kind}: name a new folder{hint}")
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise UsageError(f"--out {folder} cannot be written to: {error.strerror}; name another folder") from error
+    return folder
+
+
+def make_folder(folder: Path, option: str) -> None:
+    """Make a folder and those that it is in.
+
+    Raises:
+        UsageError: that cannot be done.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        in_place = isinstance(error, (FileExistsError, NotADirectoryError))
+        reason = "a file is in its place" if in_place else error.strerror
+        raise UsageError(f"{option}: the folder {folder} cannot be made: {reason}; name another") from error
+
+
+def _names(name: str) -> Iterator[Path]:
+    stamp = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    yield Path("runs") / stamp
+    yield from (Path("runs") / f"{stamp}-{k}" for k in itertools.count(2))
+
+
+def clear_leftovers(folder: Path, names: Sequence[str]) -> None:
+    """Remove the temporary files of a process that was killed while it wrote files of these names."""
+    for name in names:
+        for path in folder.glob(f".{name}*"):
+            path.unlink(missing_ok=True)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that results may depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON, atomically."""
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read a run's config.json.
+
+    Raises:
+        UserError: there is no such folder, or it is not a run, or the file is damaged.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}: expected the folder of a run")
+    try:
+        config = read_json((folder / CONFIG).read_bytes(), str(folder / CONFIG))
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} is not a run folder: it has no {CONFIG}") from error
+    except DamagedFileError as error:
+        raise UserError(f"{error}; the file is damaged") from error
+    if not isinstance(config.get("run"), dict) or not isinstance(config.get("command"), str):
+        raise UserError(f"{folder / CONFIG} does not describe a run of this package")
+    return config
+
+
+def write_model(folder: Path, module: nn.Module, unit: str, done: int) -> None:
+    """Write model.safetensors: the weights, and after how many of a unit, such as steps, they were kept."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    write_atomically(folder / MODEL, safetensors.torch.save(weights, metadata={unit: str(done)}))
+
+
+def read_model(folder: Path, unit: str) -> tuple[dict[str, Tensor], int]:
+    """Read what ``write_model`` wrote: the weights, and after how many of a unit they were kept.
+
+    Raises:
+        UserError: there is no model yet.
+        DamagedFileError: it is damaged.
+    """
+    try:
+        content = (folder / MODEL).read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} has no model yet: {MODEL} is missing") from error
+    weights = read_weights(content, str(folder / MODEL))
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # valid, for the weights were read
+    done = header.get("__metadata__", {}).get(unit, "0")
+    return weights, int(done) if done.isdecimal() else 0
+
+
+class Course:
+    """metrics.csv: rows are added whole, and those after a step can be taken back.
+
+    The first column counts what training counts, such as steps.
+    """
+
+    def __init__(self, folder: Path, columns: Sequence[str]) -> None:
+        self.path, self.columns = folder / METRICS, tuple(columns)
+
+    def rows(self) -> list[dict[str, float]]:
+        """Return the rows as numbers; values that are not known yet are left out.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        try:
+            return [{name: float(value) for name, value in row.items() if value} for row in self._texts()]
+        except ValueError as error:
+            raise UserError(f"{self.path} is damaged: {error}") from error
+
+    def _texts(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        whole, _, _ = self.path.read_text().rpartition("\n")
+        return [row for row in csv.DictReader(whole.splitlines()) if None not in row and None not in row.values()]
+
+    def keep_until(self, done: int) -> None:
+        """Drop the rows after a value of the first column, and what a crash left of a line."""
+        try:
+            kept = [row for row in self._texts() if float(row[self.columns[0]]) <= done]
+        except (ValueError, KeyError) as error:
+            raise UserError(f"{self.path} is damaged: {error}") from error
+        content = io.StringIO()
+        writer = csv.DictWriter(content, self.columns, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(kept)
+        write_atomically(self.path, content.getvalue().encode())
+
+    def add(self, row: Mapping[str, float]) -> None:
+        """Add a row."""
+        line = ",".join(_short(row.get(name)) for name in self.columns)
+        with open(self.path, "a") as file:
+            file.write(f"{line}\n")
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.6g}"

@@ -1,0 +1,166 @@
+"""A training at work, whatever it trains: signals, progress, the machine, and going on with a run."""
+
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import torch
+from tqdm import tqdm
+
+from plastic_rl.config import changed
+from plastic_rl.errors import UsageError, UserError, invocation
+from plastic_rl.folders import CONFIG
+from plastic_rl.tables import duration, number
+
+MAY_CHANGE = ("threads", "device")  # what a run may go on with that it did not begin with, beside its length
+SettingsT = TypeVar("SettingsT")
+
+
+class Interruption:
+    """Ctrl-C and SIGTERM: while it is patient, the first only leaves its number, for the update in hand to end."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.patient = False
+
+    def __enter__(self) -> "Interruption":
+        self._handlers = {which: signal.signal(which, self._receive) for which in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for which, handler in self._handlers.items():
+            signal.signal(which, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        at_once = self.number or not self.patient
+        self.number = number
+        if at_once:
+            raise KeyboardInterrupt
+
+
+class Session:
+    """A command that trains into a run folder; its last words tell how to go on.
+
+    Attributes:
+        command: its name.
+        interruption: which signal came.
+        folder: the run folder, once it is known.
+    """
+
+    def __init__(self, command: str, interruption: Interruption) -> None:
+        self.command, self.interruption = command, interruption
+        self.folder: Path | None = None
+
+    def stop(self, done: str) -> None:
+        """End the program if a signal came, having kept what is done."""
+        self.interruption.patient = False
+        if self.interruption.number:
+            print(f"stopped at {done}; go on with: {invocation(self.command, '--resume', self.folder)}")
+            raise SystemExit(128 + self.interruption.number)
+
+
+@contextmanager
+def session(command: str, memory: str) -> Iterator[Session]:
+    """Catch signals and a lack of memory; ``memory`` says what takes it and what to do.
+
+    Raises:
+        SystemExit: a signal was to be obeyed at once.
+        UserError: there is not enough memory.
+    """
+    with Interruption() as interruption:
+        this = Session(command, interruption)
+        try:
+            yield this
+        except KeyboardInterrupt:
+            if this.folder is not None and (this.folder / CONFIG).exists():
+                print(f"\nstopped; go on from the last checkpoint: {invocation(command, '--resume', this.folder)}")
+            raise SystemExit(128 + interruption.number) from None
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
+                raise UserError(f"there is not enough memory for {memory}") from error
+            raise
+
+
+def check_machine(config: Any) -> None:
+    """Check that ``config.device`` can be used, and that the package for ``config.tensorboard`` is there.
+
+    Raises:
+        UsageError: the device cannot be used.
+        UserError: the package is missing.
+    """
+    try:
+        torch.ones(1, device=config.device).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"--device {config.device} cannot be used on this machine; --device cpu can") from error
+    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise UserError('--tensorboard needs another package: pip install "plastic-rl[tensorboard]"')
+
+
+def thread_count(config: Any) -> int:
+    """Return how many threads ``config.threads`` asks for."""
+    return config.threads or os.cpu_count() or 1
+
+
+def resumed(given: SettingsT, kept: SettingsT, length: str) -> SettingsT:
+    """Return a run's kept settings, and of those given now its length and what else may change.
+
+    Raises:
+        UsageError: other settings are given.
+    """
+    may_change = (length, *MAY_CHANGE)
+    names = changed(given) - {"resume"}
+    if wrong := sorted(names.difference(may_change)):
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
+        raise UsageError(f"--resume goes on with the settings of the run: leave out {flags}")
+    anew: dict[str, Any] = {name: getattr(given, name) for name in may_change if name in names}
+    return replace(kept, resume=given.resume, **anew)  # type: ignore[type-var, attr-defined]
+
+
+class Progress:
+    """A bar at a terminal; elsewhere, plain lines.
+
+    Args:
+        unit: what is counted, such as ``steps``.
+        total: at how many of them training ends.
+        done: how many are done already.
+    """
+
+    def __init__(self, unit: str, total: int, done: int) -> None:
+        self.unit, self.total = unit, total
+        self.plain = not sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            unit=f" {unit}",
+            unit_scale=True,
+            disable=self.plain,
+            dynamic_ncols=True,
+            bar_format="{percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt} " + unit
+            + ", {rate_fmt}{postfix}, {remaining} left",
+        )  # fmt: skip
+
+    def show(self, done: int) -> None:
+        """Bring the bar to what is done."""
+        self._bar.update(min(done, self.total) - self._bar.n)
+
+    def tell(self, done: int, what: str, value: str, rate: float) -> None:
+        """Tell a value and the speed: beside the bar, or on a line."""
+        self._bar.set_postfix_str(f"{what} {value}", refresh=False)
+        if self.plain:
+            left = max(0.0, (self.total - done) / rate)
+            print(
+                f"{number(done):>6} of {number(self.total)} {self.unit}   {what} {value:>6}   "
+                f"{number(rate):>6} {self.unit}/s   {duration(left)} left",
+                flush=True,
+            )
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
