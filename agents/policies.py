@@ -12,10 +12,11 @@ from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
-from plastic_rl.modules import LSTMCore, PlasticRNN, RNNCore
+from plastic_rl.modules import LSTMCore, MemorylessCore, PlasticRNN, RNNCore
 from plastic_rl.modules.stepping import Stepper
 
 State = tuple[np.ndarray, ...]
+Core = PlasticRNN | RNNCore | LSTMCore | MemorylessCore
 
 
 class PlasticPolicy(ActorCriticPolicy):
@@ -25,14 +26,14 @@ class PlasticPolicy(ActorCriticPolicy):
         observation_space: Box or Discrete (taken one-hot), or whatever the features extractor accepts.
         action_space: Discrete or Box.
         lr_schedule: learning rate by progress.
-        core: ``"plastic"``, or a control: ``"rnn"``, ``"lstm"``.
+        core: ``"plastic"``, or a control: ``"rnn"``, ``"lstm"``, ``"memoryless"``.
         hidden_size: neurons of the core.
         rule: plasticity rule, ``"hebb"``, ``"oja"`` or ``"clip"`` (plastic core only, as the next four).
         alpha: ``"connection"``, ``"neuron"`` or ``"shared"``.
         eta: initial learning rate of the trace.
         learn_eta: whether eta is trained.
         bound: of the clip rule.
-        nonlinearity: ``"tanh"`` or ``"relu"`` (plastic and rnn cores).
+        nonlinearity: ``"tanh"`` or ``"relu"`` (all cores but lstm).
         engine: of the plastic core, see :func:`plastic_rl.ops.plastic_rnn`.
         kwargs: as for Stable-Baselines3's ``ActorCriticPolicy``; ``net_arch`` puts layers after the core.
 
@@ -40,7 +41,7 @@ class PlasticPolicy(ActorCriticPolicy):
         ValueError: an unknown core or setting.
     """
 
-    core: PlasticRNN | RNNCore | LSTMCore
+    core: Core
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class PlasticPolicy(ActorCriticPolicy):
         net_arch: list[int] | dict[str, list[int]] | None = None,
         **kwargs: Any,
     ) -> None:
-        builders: dict[str, Callable[[int], PlasticRNN | RNNCore | LSTMCore]] = {
+        builders: dict[str, Callable[[int], Core]] = {
             "plastic": lambda features: PlasticRNN(
                 features,
                 hidden_size,
@@ -73,6 +74,7 @@ class PlasticPolicy(ActorCriticPolicy):
             ),
             "rnn": lambda features: RNNCore(features, hidden_size, nonlinearity=nonlinearity),
             "lstm": lambda features: LSTMCore(features, hidden_size),
+            "memoryless": lambda features: MemorylessCore(features, hidden_size, nonlinearity=nonlinearity),
         }
         if core not in builders:
             raise ValueError(f"unknown core {core!r}: expected one of {', '.join(builders)}")

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from plastic_rl.envs.registration import register_envs
 
 if TYPE_CHECKING:
-    from plastic_rl.modules import LSTMCore, PlasticRNN, PlasticRNNCell, RNNCore, matching_hidden_size
+    from plastic_rl.modules import LSTMCore, MemorylessCore, PlasticRNN, PlasticRNNCell, RNNCore, matching_hidden_size
     from plastic_rl.ops import PlasticState, plastic_rnn
 
 __all__ = [
     "LSTMCore",
+    "MemorylessCore",
     "PlasticRNN",
     "PlasticRNNCell",
     "PlasticState",
@@ -31,6 +32,7 @@ _LAZY = {
     "PlasticRNNCell": "plastic_rl.modules",
     "RNNCore": "plastic_rl.modules",
     "LSTMCore": "plastic_rl.modules",
+    "MemorylessCore": "plastic_rl.modules",
     "matching_hidden_size": "plastic_rl.modules",
     "PlasticState": "plastic_rl.ops",
     "plastic_rnn": "plastic_rl.ops",

@@ -48,8 +48,8 @@ class MazeRun:
     teleport: Literal["random", "center"] = "random"
     """Where the agent goes after a hit."""
 
-    core: Literal["plastic", "rnn", "lstm"] = "plastic"
-    """Recurrent core of the agent; rnn and lstm are the controls without plasticity."""
+    core: Literal["plastic", "rnn", "lstm", "memoryless"] = "plastic"
+    """Core of the agent; the others are controls without plasticity."""
     hidden_size: int = 100
     """Neurons in the core."""
     rule: Literal["hebb", "oja", "clip"] = "hebb"

@@ -86,6 +86,7 @@ def test_the_reference_engine_does_not_load_numba(tmp_path):
 def test_public_names_exist():
     expected = {
         "LSTMCore",
+        "MemorylessCore",
         "PlasticRNN",
         "PlasticRNNCell",
         "PlasticState",

@@ -1,7 +1,15 @@
 """Recurrent cores: parameters and state around ``plastic_rl.ops``, by the conventions of ``torch.nn``."""
 
-from plastic_rl.modules.controls import LSTMCore, RNNCore, matching_hidden_size
+from plastic_rl.modules.controls import LSTMCore, MemorylessCore, RNNCore, matching_hidden_size
 from plastic_rl.modules.plastic import PlasticRNN, PlasticRNNCell
 from plastic_rl.ops import PlasticState
 
-__all__ = ["LSTMCore", "PlasticRNN", "PlasticRNNCell", "PlasticState", "RNNCore", "matching_hidden_size"]
+__all__ = [
+    "LSTMCore",
+    "MemorylessCore",
+    "PlasticRNN",
+    "PlasticRNNCell",
+    "PlasticState",
+    "RNNCore",
+    "matching_hidden_size",
+]

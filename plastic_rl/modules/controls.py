@@ -175,6 +175,41 @@ class LSTMCore(_Core):
         return output, LSTMState(hidden.squeeze(0), cell.squeeze(0))
 
 
+class MemorylessCore(_Core):
+    """A layer without memory, with the interface of :class:`plastic_rl.PlasticRNN`: it shows what needs memory.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: neurons, N.
+        nonlinearity: ``"tanh"`` or ``"relu"``.
+        batch_first: whether input and output are ``(B, T, ...)`` rather than ``(T, B, ...)``.
+    """
+
+    state_type = RNNState
+
+    def __init__(
+        self, input_size: int, hidden_size: int, nonlinearity: str = "tanh", batch_first: bool = False
+    ) -> None:
+        super().__init__(input_size, hidden_size, batch_first)
+        if nonlinearity not in NONLINEARITIES:
+            raise ValueError(f"unknown nonlinearity {nonlinearity!r}: expected one of {', '.join(NONLINEARITIES)}")
+        self.nonlinearity = nonlinearity
+        self.layer = nn.Linear(input_size, hidden_size)
+
+    def forward(self, input: Tensor, state: Any = None, *, episode_start: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""
+        return self._call(input, state, episode_start)
+
+    def _layer(self, input: Tensor, state: RNNState, clamp: Tensor | None) -> tuple[Tensor, RNNState]:
+        output = NONLINEARITIES[self.nonlinearity](self.layer(input))
+        return output, RNNState(output[-1])
+
+    def _run(
+        self, sequence: Tensor, state: Any, episode_start: Tensor | None, clamp: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        return self._layer(sequence, state, clamp)
+
+
 def count_parameters(module: nn.Module) -> int:
     """Return how many numbers gradient descent trains in this module."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -64,6 +64,7 @@ class Letters(gym.Env):
         {"rule": "clip", "alpha": "shared", "learn_eta": False},
         {"core": "rnn"},
         {"core": "lstm", "net_arch": [8]},
+        {"core": "memoryless"},
     ],
 )
 def test_every_core_trains(policy_kwargs):

@@ -5,11 +5,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from plastic_rl import LSTMCore, PlasticRNN, RNNCore, matching_hidden_size
+from plastic_rl import LSTMCore, MemorylessCore, PlasticRNN, RNNCore, matching_hidden_size
 from plastic_rl.modules.controls import count_parameters
 
 T, B, I, N = 9, 3, 4, 6  # noqa: E741
-CONTROLS = pytest.mark.parametrize("Core", [RNNCore, LSTMCore])
+CONTROLS = pytest.mark.parametrize("Core", [RNNCore, LSTMCore, MemorylessCore])
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,16 @@ def test_lstm_is_pytorchs():
     state = draw_state(core)
     output, last = core.layer(input, (state.hidden[None], state.cell[None]))
     assert_same(core(input, state), (output, [s[0] for s in last]))
+
+
+def test_the_memoryless_core_answers_to_the_present_alone():
+    core, input = MemorylessCore(I, N), torch.randn(T, B, I)
+    output, last = core(input, draw_state(core))
+    torch.testing.assert_close(output, torch.tanh(core.layer(input)))
+    changed = input.clone()
+    changed[:4] += 1
+    assert core(changed)[0][4:].equal(output[4:])
+    assert last.hidden.equal(output[-1])
 
 
 @CONTROLS

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from plastic_rl import LSTMCore, PlasticRNN, RNNCore
+from plastic_rl import LSTMCore, MemorylessCore, PlasticRNN, RNNCore
 from plastic_rl.ops import PlasticState
 from plastic_rl.rules import RULE_NAMES, hebb
 
@@ -24,6 +24,7 @@ CORES = {
     "function": lambda: PlasticRNN(I, N, rule=hebb),
     "rnn": lambda: RNNCore(I, N),
     "lstm": lambda: LSTMCore(I, N),
+    "memoryless": lambda: MemorylessCore(I, N),
 }
 
 
@@ -64,7 +65,8 @@ def test_a_replay_gives_the_gradients_of_the_sequence(name, change):
         stepper.step(input[t].detach(), starts[t])
     if change == "weights":
         with torch.no_grad():
-            next(p for name, p in core.named_parameters() if name in ("w", "layer.weight_hh_l0")).mul_(0.5)
+            weights = ("w", "layer.weight_hh_l0", "layer.weight")
+            next(p for name, p in core.named_parameters() if name in weights).mul_(0.5)
 
     def gradients(outputs):
         core.zero_grad()
