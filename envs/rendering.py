@@ -399,13 +399,13 @@ def _draw_strip(pygame: ModuleType, canvas: Any, state: MazeState, area: Any, si
 
 
 @lru_cache(512)  # most words of a picture were in the picture before
-def draw_text(pygame: ModuleType, words: str, height: float, color: Color) -> Any:
-    """Return a surface, not to be changed, with a line of text on PAPER.
+def draw_text(pygame: ModuleType, words: str, height: float, color: Color, ground: Color = PAPER) -> Any:
+    """Return a surface, not to be changed, with a line of text.
 
     Drawn large and scaled down, small letters keep their spacing.
     """
     font = pygame.font.Font(None, max(1, round(height * OVERSAMPLING)))
-    large = font.render(words, True, color, PAPER)
+    large = font.render(words, True, color, ground)
     width, tall = (max(1, round(extent / OVERSAMPLING)) for extent in large.get_size())
     return pygame.transform.smoothscale(large.convert(24), (width, tall))
 

@@ -1,7 +1,8 @@
 """A picture of an agent's network at work, to stand beside a picture of what it does.
 
 The plastic part of every connection as a heat map, the neurons' activity, the next action's probabilities, and the
-course of value and plasticity over the lifetime."""
+course of value and plasticity over the lifetime.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -262,7 +263,7 @@ class Panel:
     def _history(self, y: int) -> None:
         """Without plasticity: the activity over the last steps, in the heat map's place."""
         shown = min(self.scales.steps + 1, self.map)
-        self._say("OVER THE LIFETIME", self.left, y - self._u(16))
+        self._say("THEIR ACTIVITY OVER THE LIFETIME", self.left, y - self._u(16))
         recent = self.mind.activity[-shown:, self.scales.order]
         numbers = np.zeros((shown, recent.shape[1]))
         numbers[: len(recent)] = recent
@@ -287,12 +288,10 @@ class Panel:
         line = max(2, self._u(3))
         frame = self.pygame.Rect(self.left, y, self.map, self.map).inflate(2 * line, 2 * line)
         self.pygame.draw.rect(self.canvas, VIEW, frame, line, border_radius=line)
-        word = draw_text(self.pygame, "FROZEN", 15 * self.unit, INK)
+        word = draw_text(self.pygame, "FROZEN", 15 * self.unit, INK, VIEW)
         tag = word.get_rect().inflate(self._u(14), self._u(8))
         tag.bottomright = (frame.right, frame.top + line)
         self.pygame.draw.rect(self.canvas, VIEW, tag, border_radius=line)
-        word = word.copy()
-        word.set_colorkey(PAPER)
         self.canvas.blit(word, word.get_rect(center=tag.center))
 
     def _actions(self, y: int) -> int:
@@ -313,6 +312,7 @@ class Panel:
             if signed:
                 bar.width = round(track.width / 2 * min(1.0, abs(float(action))))
                 bar.left = track.centerx - (bar.width if action < 0 else 0)
+                self.pygame.draw.rect(self.canvas, FAINT, (track.centerx - 1, y - 2, 2, height + 4))
             else:
                 bar.width = round(track.width * float(action))
             chosen = signed or index == mind.chosen
@@ -349,7 +349,7 @@ class Panel:
     def _strengths(self, area: Any) -> None:
         strengths = self.mind.strengths
         most = max(self.scales.strength, *strengths)
-        self._chart(area, "PLASTIC PART, MEAN SIZE", f"{strengths[-1]:.3f}", strengths, 0.0, most)
+        self._chart(area, "PLASTIC PART, MEAN SIZE", f"{strengths[-1]:.2g}", strengths, 0.0, most)
 
     def _chart(self, area: Any, name: str, now: str, numbers: Sequence[float], low: float, high: float) -> None:
         """The course of a number over the lifetime, its value now, and the hits."""

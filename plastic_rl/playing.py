@@ -376,10 +376,11 @@ def play(config: Play) -> None:
             if not over:
                 continue
             own = _maze(env)
-            said = f"lifetime over: return {tenths(own.total_reward)}, {own.hits} hits"
+            said = f"lifetime over: return {tenths(own.total_reward)}, hits {own.hits}"
             replay = [] if agent is None else _replay(agent, twin, seed)
             if replay:
-                said += f"; the agent, in the same lifetime: {tenths(replay[-1].total_reward)}, {replay[-1].hits} hits"
+                last = replay[-1]
+                said += f"; the agent, in the same lifetime: return {tenths(last.total_reward)}, hits {last.hits}"
             print(said, flush=True)
             if not _compare(window, own, replay):
                 return
