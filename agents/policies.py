@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.distributions import CategoricalDistribution, Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
@@ -173,3 +173,21 @@ class PlasticPolicy(ActorCriticPolicy):
         if isinstance(self.action_space, spaces.Box):
             chosen = np.clip(chosen, self.action_space.low, self.action_space.high)
         return chosen if batched else chosen[0], tuple(s.cpu().numpy() for s in core_state)
+
+    def look(self, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the last step was decided by.
+
+        Args:
+            state: what ``predict`` returned with the actions.
+
+        Returns:
+            The values ``(B,)``, and for Discrete actions the probability of each ``(B, actions)``, else the mean of
+            each number of the action ``(B, numbers)``.
+        """
+        with torch.no_grad():
+            distribution, values = self.heads(torch.as_tensor(state[0], device=self.device))
+            if isinstance(distribution, CategoricalDistribution):
+                decided = distribution.distribution.probs
+            else:
+                decided = distribution.mode()
+        return values.cpu().numpy(), decided.cpu().numpy().reshape(len(values), -1)

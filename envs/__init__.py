@@ -6,7 +6,7 @@ Importing this package needs numpy and Gymnasium only; pygame is loaded when a p
 from plastic_rl.envs.config import MazeConfig
 from plastic_rl.envs.maze import Action, GridMaze, GridMazeVector, RandomMaze, RandomMazeVector
 from plastic_rl.envs.oracle import OracleAgent
-from plastic_rl.envs.rendering import MazeState, draw_maze, maze_text
+from plastic_rl.envs.rendering import MazeState, draw_maze, draw_view, maze_text
 from plastic_rl.envs.wrappers import PreviousActionReward, PreviousActionRewardVector
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "RandomMaze",
     "RandomMazeVector",
     "draw_maze",
+    "draw_view",
     "maze_text",
 ]

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from tyro.conf import Positional
 
 from plastic_rl.errors import UsageError
 
@@ -146,12 +148,12 @@ class MazeRun:
 class Evaluate:
     """Test a run's agent on fresh lifetimes, and compare it with random play and with an all-knowing agent."""
 
-    run: Path
-    """Run folder."""
+    run: Annotated[Path | None, Positional] = None
+    """Run folder; by default the trained agent that comes with the package."""
     episodes: int = 300
     """Lifetimes to play."""
     out: Path | None = None
-    """Folder for summary.json; by default evaluation/ in the run folder."""
+    """Folder for summary.json; by default evaluation/, in the run folder if one is named."""
     seed: int = 0
     """Which fresh lifetimes; never those of training."""
     deterministic: bool = False
@@ -165,13 +167,14 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Watch:
-    """Watch a run's agent in a window, or write one lifetime as a GIF.
+    """Watch an agent and its network in a window, or write one lifetime as a GIF.
 
-    Keys: space pauses, right arrow makes one step, + and - change the speed, R begins a new lifetime, Q quits.
+    Keys: space pauses, right arrow makes one step, + and - change the speed, T freezes the trace as it is (and lets it
+    go on), R begins a new lifetime, Q quits.
     """
 
-    run: Path
-    """Run folder."""
+    run: Annotated[Path | None, Positional] = None
+    """Run folder; by default the trained agent that comes with the package."""
     gif: Path | None = None
     """Write this file instead of opening a window; needs no display."""
     seed: int = 0
@@ -189,19 +192,23 @@ class Watch:
 
 @dataclass(frozen=True)
 class Play:
-    """Drive the maze yourself: find the hidden goal, then find it again.
+    """Drive the maze yourself, seeing what an agent sees; then see how the agent does in the same lifetime.
 
-    Keys: arrows or WASD move, R begins a new lifetime, Q quits.
+    Find the hidden goal, then find it again. Keys: arrows or WASD move, R begins a new lifetime, Q quits.
     """
 
-    size: int = 11
-    """Cells a side, outer wall included: odd, at least 5."""
-    lifetime: int = 250
-    """Steps in a lifetime."""
+    run: Annotated[Path | None, Positional] = None
+    """Run folder of the agent to compare with; by default the trained agent that comes with the package."""
+    size: int | None = None
+    """Cells a side, outer wall included: odd, at least 5. Default: as the agent was trained."""
+    lifetime: int | None = None
+    """Steps in a lifetime. Default: as the agent was trained."""
     random_walls: bool = False
     """Whether to draw the walls anew in every lifetime."""
+    full_view: bool = False
+    """Whether to see the whole maze, and where you are in it, which agents do not."""
     show_goal: bool = False
-    """Whether to show the goal, which agents never see."""
+    """Whether to see the goal too, which agents never do."""
     seed: int = 0
     """Which lifetime to begin with."""
 

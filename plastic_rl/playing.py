@@ -19,15 +19,18 @@ from stable_baselines3.common.vec_env import VecEnv
 from plastic_rl import runs
 from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C
 from plastic_rl.config import FRESH, Evaluate, MazeRun, Play, Watch
-from plastic_rl.envs import draw_maze
-from plastic_rl.envs.rendering import Frame, MazeWindow, has_display
+from plastic_rl.envs import MazeState, draw_maze, draw_view
+from plastic_rl.envs.rendering import TARGET_WIDTH, Frame, MazeWindow, captioned, has_display, tenths
 from plastic_rl.errors import UsageError, UserError, invocation
+from plastic_rl.lifetime import Lifetime, rehearse
+from plastic_rl.panel import Mind, Panel, Scales, fitted
 from plastic_rl.plots import animation
 from plastic_rl.tables import number, table
 
 TOGETHER = 100  # lifetimes that are tested side by side
 MOST_FRAMES = 500
-GIF_WIDTH = 400
+GIF_WIDTH = 352
+TRAINED = Path(__file__).parent / "trained" / "maze"  # the run folder that comes with the package
 REST = 1.5  # seconds that a lifetime's last picture stays
 
 
@@ -79,6 +82,17 @@ def load(folder: Path) -> tuple[PlasticA2C, MazeRun]:
     env.close()
     runs.check_spaces(folder, env.observation_space, env.action_space)
     return agent, config
+
+
+def _folder(run: Path | None) -> Path:
+    """The run folder that is meant.
+
+    Raises:
+        UsageError: none is named, and the package's own is missing.
+    """
+    if run is None and not TRAINED.is_dir():
+        raise UsageError(f"no run folder is named, and there is no trained agent in {TRAINED}: name a run folder")
+    return run or TRAINED
 
 
 def assess(
@@ -139,8 +153,9 @@ def comparison(results: dict[str, float]) -> str:
 
 def evaluate(config: Evaluate) -> None:
     """Test a run's agent, print a table and write summary.json."""
-    agent, run = load(config.run)
-    out = config.out or config.run / "evaluation"
+    folder = _folder(config.run)
+    agent, run = load(folder)
+    out = config.out or (config.run or Path()) / "evaluation"
     if (out / runs.CONFIG).exists():
         raise UsageError(f"--out {out} holds a run, whose {runs.SUMMARY} would be lost: name another folder")
     runs.make_folder(out, "--out")
@@ -148,7 +163,7 @@ def evaluate(config: Evaluate) -> None:
     runs.write_json(
         out / runs.SUMMARY,
         {
-            "run": str(config.run),
+            "run": str(folder),
             "env": run.env,
             "trained_steps": agent.num_timesteps,
             **results,
@@ -156,20 +171,8 @@ def evaluate(config: Evaluate) -> None:
             "deterministic": config.deterministic,
         },
     )
-    print(f"{config.run} after {number(agent.num_timesteps)} steps, tested on {config.episodes} fresh lifetimes:\n")
+    print(f"{folder} after {number(agent.num_timesteps)} steps, tested on {config.episodes} fresh lifetimes:\n")
     print(f"{comparison(results)}\n\nwritten to {out / runs.SUMMARY}")
-
-
-def live(agent: PlasticA2C, env: gym.Env, seed: int, deterministic: bool = False) -> Iterator[None]:
-    """Live one lifetime; yield before the first step and after each one."""
-    observation, _ = env.reset(seed=seed)
-    state, start, over = None, np.ones(1, bool), False
-    yield
-    while not over:
-        action, state = agent.predict(observation, state, start, deterministic)
-        observation, _, terminated, truncated, _ = env.step(action)
-        start, over = np.zeros(1, bool), bool(terminated or truncated)
-        yield
 
 
 def write_lifetime(
@@ -180,20 +183,28 @@ def write_lifetime(
     Raises:
         UserError: the environment draws no pictures, or the file cannot be written.
     """
-    runs.make_folder(path.parent, "--gif")
-    torch.manual_seed(FRESH + seed)
     frames: list[Frame] = []
     every = 1
-    with _pictured(config) as env:
-        for step, _ in enumerate(live(agent, env, FRESH + seed, deterministic)):
+    with _writing(path), _pictured(config) as env:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scene = Scene(env, rehearse(agent, env, FRESH + seed, deterministic), GIF_WIDTH)
+        torch.manual_seed(FRESH + seed)
+        lifetime = Lifetime(agent, env, FRESH + seed, deterministic)
+        for step, _ in enumerate(lifetime):
             if len(frames) == MOST_FRAMES:
                 frames, every = frames[::2], 2 * every
             if step % every == 0:
-                frames.append(_picture(env, GIF_WIDTH))
+                frames.append(scene.draw(lifetime.mind))
         if step % every:
-            frames.append(_picture(env, GIF_WIDTH))
-    try:
+            frames.append(scene.draw(lifetime.mind))
         animation(path, frames, fps)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what keeps a file from being written into a line for the user."""
+    try:
+        yield
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -226,46 +237,78 @@ def _without_screen() -> Iterator[None]:
         del os.environ["SDL_VIDEODRIVER"]
 
 
-def _picture(env: gym.Env, width: int | None = None) -> Frame:
-    """A picture of the environment; of a maze, about so many pixels wide."""
-    maze: Any = env.unwrapped
-    if hasattr(maze, "maze_state"):
-        state = maze.maze_state()
-        return draw_maze(state, max(8, width // len(state.walls)) if width else None)
-    try:
-        frame = np.asarray(env.render())
-    except gym.error.Error as error:
-        raise UserError(f"no picture can be drawn: {error}") from error
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-        raise UserError(f"{env} draws no pictures: render() gave {frame.dtype} {frame.shape}, not uint8 (h, w, 3)")
-    return frame
+class Scene:
+    """Pictures of an environment, with the agent's network beside it.
+
+    Args:
+        env: draws pictures.
+        scales: of the network's part.
+        width: pixels of the environment's part, about.
+    """
+
+    def __init__(self, env: gym.Env, scales: Scales, width: int = TARGET_WIDTH) -> None:
+        self.env = env
+        maze: Any = env.unwrapped
+        self._maze = maze if hasattr(maze, "maze_state") else None
+        if self._maze is not None:
+            size = len(maze.maze_state().walls)
+            self._cell = max(8, round(width / size))
+            width = size * self._cell
+        self._panel = Panel(scales, width)
+
+    def draw(self, mind: Mind) -> Frame:
+        """Return a picture of how things stand."""
+        panel = self._panel.draw(mind)
+        if self._maze is None:
+            return np.hstack([fitted(self._rendered(), len(panel), len(panel)), panel])
+        return np.hstack([draw_maze(self._maze.maze_state(), self._cell), panel])
+
+    def _rendered(self) -> Frame:
+        try:
+            frame = np.asarray(self.env.render())
+        except gym.error.Error as error:
+            raise UserError(f"no picture can be drawn: {error}") from error
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            given = f"{frame.dtype} {frame.shape}"
+            raise UserError(f"{self.env} draws no pictures: render() gave {given}, not uint8 (h, w, 3)")
+        return frame
 
 
 def watch(config: Watch) -> None:
-    """Show a run's agent in a window, or write a GIF."""
+    """Show an agent and its network in a window, or write a GIF."""
     if config.gif is not None and config.gif.suffix.lower() != ".gif":
         raise UsageError(f"--gif {config.gif}: expected a name that ends in .gif")
-    agent, run = load(config.run)
+    agent, run = load(_folder(config.run))
     if config.gif is not None:
         write_lifetime(config.gif, agent, run, config.seed, config.fps, config.deterministic)
         print(f"written to {config.gif}")
         return
-    torch.manual_seed(FRESH + config.seed)
-    instead = f"write a GIF instead: {invocation('watch', config.run, '--gif', 'lifetime.gif')}"
+    named = () if config.run is None else (config.run,)
+    instead = f"write a GIF instead: {invocation('watch', *named, '--gif', 'lifetime.gif')}"
     with _window(config.fps, instead) as window, _pictured(run) as env:
-        print("space pauses, right arrow: one step, + and -: speed, R: a new lifetime, Q: quit", flush=True)
+        scene = Scene(env, rehearse(agent, env, FRESH + config.seed, config.deterministic))
+        torch.manual_seed(FRESH + config.seed)
+        print(
+            "space pauses, right arrow: one step, + and -: speed, T: freeze the trace, R: a new lifetime, Q: quit",
+            flush=True,
+        )
+        frozen = False
         for seed in itertools.count(FRESH + config.seed):
-            if not _show_lifetime(window, env, live(agent, env, seed, config.deterministic), seed - FRESH):
+            lifetime = Lifetime(agent, env, seed, config.deterministic, frozen)
+            if not _show_lifetime(window, scene, lifetime):
                 return
+            frozen = lifetime.frozen
 
 
-def _show_lifetime(window: MazeWindow, env: gym.Env, lifetime: Iterator[None], which: int) -> bool:
+def _show_lifetime(window: MazeWindow, scene: Scene, lifetime: Lifetime) -> bool:
     """Show a lifetime and rest on its last step; return whether to go on with another one."""
     paused, resting = False, 0.0
-    next(lifetime)
-    frame = _picture(env)
+    steps = iter(lifetime)
+    next(steps)
+    frame = scene.draw(lifetime.mind)
     while resting < REST:
-        window.title = f"plastic-rl: lifetime {which}, {'paused' if paused else f'{window.fps} steps/s'}"
+        how = "paused" if paused else f"{window.fps} steps/s"
+        window.title = f"plastic-rl: lifetime {lifetime.seed - FRESH}, {how}{', trace frozen' * lifetime.mind.frozen}"
         window.show(frame)
         stepping = not paused
         for key in _pressed():
@@ -278,6 +321,9 @@ def _show_lifetime(window: MazeWindow, env: gym.Env, lifetime: Iterator[None], w
                 stepping = not paused
             elif key == "right":
                 paused = stepping = True
+            elif key == "t":
+                lifetime.frozen = not lifetime.frozen
+                frame = scene.draw(lifetime.mind)
             elif key in ("+", "=", "[+]", "-", "[-]"):
                 faster = 1.5 if key in ("+", "=", "[+]") else 1 / 1.5
                 window.fps = min(100, max(1, round(window.fps * faster)))
@@ -285,8 +331,8 @@ def _show_lifetime(window: MazeWindow, env: gym.Env, lifetime: Iterator[None], w
             return False
         if stepping:
             try:
-                next(lifetime)
-                frame = _picture(env)
+                next(steps)
+                frame = scene.draw(lifetime.mind)
             except StopIteration:
                 resting += 1 / window.fps
     return True
@@ -313,36 +359,104 @@ def _window(fps: int, instead: str) -> Iterator[MazeWindow]:
 
 
 def play(config: Play) -> None:
-    """Let a person drive the maze."""
-    name = "RandomMaze" if config.random_walls else "GridMaze"
+    """Let a person drive the maze, and then the agent, through the same lifetimes."""
+    agent, name, kwargs = _opponent(config)
     try:
-        env = gym.make(f"PlasticRL/{name}-v0", size=config.size, lifetime=config.lifetime, render_mode="rgb_array")
+        env, twin = (gym.make(name, render_mode="rgb_array", **kwargs) for _ in range(2))
     except ValueError as error:
         raise UsageError(str(error)) from error
-    maze: Any = env.unwrapped
-    moves = {"up": 0, "right": 1, "down": 2, "left": 3, "w": 0, "d": 1, "s": 2, "a": 3}
-    env.reset(seed=config.seed)
     with _window(30, "play where there is one") as window:
         print("arrows or WASD move, R: a new lifetime, Q: quit", flush=True)
-        over, frame = False, None
-        while not window.closed_by_user:
-            state = maze.maze_state()
-            if frame is None:
-                frame = draw_maze(state if config.show_goal else replace(state, goal=None))
-            window.title = "plastic-rl: lifetime over (R: the next)" if over else "plastic-rl: find the hidden goal"
-            window.show(frame)
-            for key in _pressed():
-                if key in ("q", "escape"):
-                    return
-                if key == "r" or (over and key in ("return", "space")):
-                    env.reset()
-                    over, frame = False, None
-                elif key in moves and not over:
-                    _, _, terminated, truncated, _ = env.step(moves[key])
-                    over, frame = bool(terminated or truncated), None
-                    if over:
-                        state = maze.maze_state()
-                        print(f"lifetime over: return {state.total_reward:.1f}, {state.hits} hits", flush=True)
+        if agent is None:
+            print("no agent comes with this installation and none is named: there will be no comparison", flush=True)
+        for seed in itertools.count(FRESH + config.seed):
+            over = _drive(window, env, seed, config)
+            if over is None:
+                return
+            if not over:
+                continue
+            own = _maze(env)
+            said = f"lifetime over: return {tenths(own.total_reward)}, hits {own.hits}"
+            replay = [] if agent is None else _replay(agent, twin, seed)
+            if replay:
+                last = replay[-1]
+                said += f"; the agent, in the same lifetime: return {tenths(last.total_reward)}, hits {last.hits}"
+            print(said, flush=True)
+            if not _compare(window, own, replay):
+                return
+
+
+def _opponent(config: Play) -> tuple[PlasticA2C | None, str, dict[str, Any]]:
+    """The agent to compare with, if there is one, and the id and the settings of the maze."""
+    agent, run = None, MazeRun()
+    if config.run is not None or TRAINED.is_dir():
+        folder = _folder(config.run)
+        agent, run = load(folder)
+        if not run.env.rpartition(":")[2].startswith("PlasticRL/"):
+            raise UsageError(f"{folder} is of {run.env}: expected an agent of a maze of this package")
+    wanted = {"size": config.size, "lifetime": config.lifetime}
+    kwargs = run.env_kwargs() | {key: value for key, value in wanted.items() if value is not None}
+    return agent, "PlasticRL/RandomMaze-v0" if config.random_walls else run.env, kwargs
+
+
+def _maze(env: gym.Env) -> MazeState:
+    maze: Any = env.unwrapped
+    return maze.maze_state()
+
+
+def _drive(window: MazeWindow, env: gym.Env, seed: int, config: Play) -> bool | None:
+    """Let a person live a lifetime; return whether it was lived to its end, or None to stop playing."""
+    moves = {"up": 0, "right": 1, "down": 2, "left": 3, "w": 0, "d": 1, "s": 2, "a": 3}
+    env.reset(seed=seed)
+    frame, reached = None, False
+    while True:
+        state = _maze(env)
+        if frame is None and (config.full_view or config.show_goal):
+            frame = draw_maze(state if config.show_goal else replace(state, goal=None))
+        elif frame is None:
+            frame = draw_view(state)
+        found = "you reached it, and are somewhere else now" if reached else "find the hidden goal"
+        window.title = f"plastic-rl: {found}"
+        window.show(frame)
+        if window.closed_by_user:
+            return None
+        for key in _pressed():
+            if key in ("q", "escape"):
+                return None
+            if key == "r":
+                return False
+            if key in moves:
+                _, _, terminated, truncated, _ = env.step(moves[key])
+                frame, reached = None, _maze(env).hits > state.hits
+                if terminated or truncated:
+                    return True
+                state = _maze(env)
+
+
+def _replay(agent: PlasticA2C, env: gym.Env, seed: int) -> list[MazeState]:
+    """Let the agent live a person's lifetime; return how it stood before each step and in the end."""
+    torch.manual_seed(seed)
+    return [_maze(env) for _ in Lifetime(agent, env, seed)]
+
+
+def _compare(window: MazeWindow, own: MazeState, replay: list[MazeState]) -> bool:
+    """Show a person's lifetime, whole, and beside it the agent's, step by step; return whether to go on playing."""
+    window.title = "plastic-rl: lifetime over (R: the next)"
+    mine = captioned(draw_maze(own), "YOU", tenths(own.total_reward))
+    frames = (
+        np.hstack([mine, captioned(draw_maze(state), "THE AGENT", tenths(replay[-1].total_reward))]) for state in replay
+    )
+    frame = next(frames, mine)
+    while True:
+        window.show(frame)
+        if window.closed_by_user:
+            return False
+        for key in _pressed():
+            if key in ("q", "escape"):
+                return False
+            if key in ("r", "return", "space"):
+                return True
+        frame = next(frames, frame)
 
 
 def _pressed() -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from plastic_rl.tables import number
 
+COLORS = 64  # of an animation: enough for both sides of a heat map and for smooth edges
 BLUE, INK, FAINT, GRID = "#2563eb", "#1e293b", "#6b778c", "#e5e9f0"
 
 
@@ -23,11 +24,14 @@ def learning_curve(path: Path, rows: Sequence[dict[str, float]], title: str, lev
     # A line through a single point would not be seen.
     axes.plot(steps, returns, color=BLUE, linewidth=2, marker="o" if len(steps) < 3 else None)
     right = max(steps.max() if len(steps) else 0, 1)
+    # The labels stand over the last part of the curve: each on the side of its level where the curve is not.
+    last = returns[steps > 0.7 * right]
     for name, level in levels.items():
         axes.axhline(level, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        below = max(last - level, default=0.0) > max(level - last, default=0.0)
         axes.annotate(
-            f"{name} {level:.1f}", (right, level), textcoords="offset points", xytext=(-2, 4), ha="right",
-            color=FAINT, fontsize=9,
+            f"{name} {level:.1f}", (right, level), textcoords="offset points", xytext=(-2, -4 if below else 4),
+            ha="right", va="top" if below else "bottom", color=FAINT, fontsize=9,
         )  # fmt: skip
     axes.set_title(title, color=INK, fontsize=11, loc="left")
     axes.set_xlabel("environment steps", color=INK)
@@ -51,18 +55,21 @@ def animation(path: Path, frames: Sequence[np.ndarray], fps: int) -> None:
     """Write frames (height, width, 3) uint8 as a GIF that repeats, and rests on its last frame."""
     from PIL import Image
 
-    # One palette for all frames, made from the first and the last: changing palettes flicker.
-    both = Image.fromarray(np.concatenate([frames[0], frames[-1]]))
-    palette = both.quantize(48, method=Image.Quantize.MEDIANCUT)
+    # One palette for all frames, made from some of them: changing palettes flicker.
+    some = [frames[round(k * (len(frames) - 1) / 4)] for k in range(5)]
+    palette = Image.fromarray(np.concatenate(some)).quantize(COLORS, method=Image.Quantize.MEDIANCUT)
     images = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
     step = max(20, round(1000 / fps))
     temporary = path.with_name(f".{path.name}")
-    images[0].save(
-        temporary,
-        format="GIF",
-        save_all=True,
-        append_images=images[1:],
-        duration=[step] * (len(images) - 1) + [1500],
-        loop=0,
-    )
-    temporary.replace(path)
+    try:
+        images[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=images[1:],
+            duration=[step] * (len(images) - 1) + [1500],
+            loop=0,
+        )
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import plastic_rl
 from plastic_rl import folders, runs
 from plastic_rl.config import FRESH, Evaluate, MazeRun
 from plastic_rl.tables import duration, number, table
@@ -120,6 +121,27 @@ def test_evaluate_says_and_keeps_the_same(trained, call):
     assert summary["episodes"] == 4
     call("evaluate", folder, "--episodes", 4, "--out", "again", "--seed", 5)
     assert json.loads(Path("again/summary.json").read_text()) == summary
+
+
+def test_without_a_run_the_trained_agent_of_the_package_is_taken(trained, call, monkeypatch):
+    monkeypatch.setattr("plastic_rl.playing.TRAINED", trained[0])
+    assert call("evaluate", "--episodes", 4, "--seed", 5)[0] == 0
+    assert call("evaluate", trained[0], "--episodes", 4, "--seed", 5, "--out", "named")[0] == 0
+    summaries = [json.loads(Path(folder, "summary.json").read_text()) for folder in ("evaluation", "named")]
+    assert summaries[0] == summaries[1]
+    assert call("watch", "--gif", "own.gif")[0] == 0
+    assert call("watch", trained[0], "--gif", "named.gif")[0] == 0
+    assert Path("own.gif").read_bytes() == Path("named.gif").read_bytes()
+
+
+def test_the_trained_agent_of_the_package_is_a_run_folder(command, tmp_path):
+    """In a process of its own, where the tests' stand-in for it does not reach."""
+    package = Path(plastic_rl.__file__).parent
+    if not (package / "trained" / "maze").is_dir():
+        pytest.skip("this checkout has no trained agent")
+    result = command("evaluate", "--episodes", 2, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads((tmp_path / "evaluation/summary.json").read_text())["trained_steps"] > 0
 
 
 def test_a_gif_of_a_lifetime_repeats_with_its_seed(trained, call):

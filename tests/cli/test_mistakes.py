@@ -47,7 +47,6 @@ def run(trained, here):
         (["maze", "--steps", "1.5"], "'1.5' is not a whole number"),
         (["maze", "--eta", "x"], "'x' is not a number"),
         (["maze", "--rule", "hebbian"], "hebb"),
-        (["evaluate"], "PATH"),
     ],
 )
 def test_a_call_that_cannot_be_read(call, words, says):
@@ -213,13 +212,32 @@ def test_a_model_of_another_architecture(refused, run):
     ("words", "code", "says"),
     [
         (["--gif", "lifetime.png"], 2, "expected a name that ends in .gif"),
-        (["--gif", "run/metrics.csv/lifetime.gif"], 2, "a file is in its place"),
+        (["--gif", "run"], 2, "expected a name that ends in .gif"),
+        (["--gif", "run/metrics.csv/lifetime.gif"], 1, "lifetime.gif cannot be written: "),
+        (["--gif", "run/metrics.csv/new/lifetime.gif"], 1, "lifetime.gif cannot be written: "),
+        (["--gif", "/proc/lifetime.gif"], 1, "lifetime.gif cannot be written: "),
+        (["--gif", "folder.gif"], 1, "folder.gif cannot be written: "),
         (["--fps", "0"], 2, "--fps is 0: expected from 1 to 100"),
         ([], 1, "no window can be opened: there is no display; write a GIF instead: plastic-rl watch run --gif"),
     ],
 )
 def test_watch_that_cannot_be(refused, run, words, code, says):
+    Path("folder.gif").mkdir()
     assert says in refused("watch", "run", *words, code=code)
+    assert {path.name for path in Path().iterdir()} == {"run", "folder.gif"}
+
+
+@pytest.mark.parametrize("words", [["watch"], ["watch", "--gif", "new.gif"], ["evaluate"]])
+def test_no_run_named_and_no_agent_in_the_package(refused, words):
+    error = refused(*words, code=2)
+    assert "no run folder is named, and there is no trained agent in " in error
+    assert not list(Path().iterdir())
+
+
+def test_play_against_an_agent_of_another_task(refused, call):
+    assert call("maze", "--env", "CartPole-v1", *OTHER, "--out", "pole")[0] == 0
+    assert "pole is of CartPole-v1: expected an agent of a maze" in refused("play", "pole", code=2)
+    assert "there is no folder nowhere" in refused("play", "nowhere", code=1)
 
 
 @pytest.mark.parametrize(

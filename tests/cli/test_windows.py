@@ -2,9 +2,13 @@
 
 from itertools import pairwise
 
+import gymnasium as gym
 import pytest
 
+from plastic_rl import playing
+from plastic_rl.config import FRESH
 from plastic_rl.envs.rendering import MazeWindow
+from plastic_rl.panel import Panel
 
 pygame = pytest.importorskip("pygame")
 
@@ -21,7 +25,7 @@ def screen(here, monkeypatch):
         window_fps, window.fps = window.fps, 1000
         show(window, frame)
         window.fps = window_fps
-        shown.append((window.title, window.fps, frame.tobytes()))
+        shown.append((window.title, window.fps, frame.copy()))
         if window.closed_by_user:
             return
         if len(shown) > len(keys):
@@ -35,7 +39,7 @@ def screen(here, monkeypatch):
 
 
 def pictures(shown):
-    return [picture for _, _, picture in shown]
+    return [picture.tobytes() for _, _, picture in shown]
 
 
 def test_watch_shows_a_step_a_frame_until_the_window_is_closed(screen, call, trained):
@@ -65,6 +69,29 @@ def test_watch_pauses_steps_and_goes_on(screen, call, trained):
     assert changed[:6] == [False, False, True, False, True, True]
     assert "paused" in shown[1][0]
     assert "steps/s" in shown[5][0]
+
+
+def test_watch_freezes_the_trace_and_lets_it_go_on(screen, call, trained, monkeypatch):
+    minds = []
+    draw = Panel.draw
+    monkeypatch.setattr(Panel, "draw", lambda panel, mind: minds.append(mind) or draw(panel, mind))
+    keys, shown = screen
+    keys += [None, None, None, "t", None, None, None, "r", None, None, "t", None, None]
+    assert call("watch", trained[0])[0] == 0
+    titles = ["trace frozen" in title for title, _, _ in shown]
+    # A key acts on the picture after the one at which it was pressed.
+    assert titles[:13] == [False] * 4 + [True] * 7 + [False] * 2
+    # A picture is drawn when the key is pressed, too; it shows the same step.
+    before, frozen = minds[3], minds[4:9]
+    assert (before.plastic != 0).any()
+    assert not before.frozen
+    assert all(mind.frozen and (mind.plastic == before.plastic).all() for mind in frozen)
+    assert len(frozen[-1].values) > len(before.values)
+    # A lifetime that begins frozen has nothing in its trace; set free, it learns.
+    born = [mind for mind in minds[9:] if mind.frozen]
+    assert born
+    assert all((mind.plastic == 0).all() for mind in born)
+    assert (minds[-1].plastic != 0).any()
 
 
 def test_watch_changes_its_speed_within_bounds(screen, call, trained):
@@ -112,12 +139,14 @@ def test_watch_shows_what_is_no_maze_too(screen, call):
 def test_play_moves_the_agent_and_ends_lifetimes(screen, call):
     keys, shown = screen
     keys += ["left", "up", None, "w", "q"]
-    code, out, error = call("play", "--size", 7, "--lifetime", 3, "--seed", 1)
+    code, out, error = call("play", "--size", 7, "--lifetime", 3, "--seed", 1, "--full-view")
     assert (code, error) == (0, "")
     assert len(set(pictures(shown)[:3])) == 3
-    assert shown[2][2] == shown[3][2]
+    assert pictures(shown)[2] == pictures(shown)[3]
     assert "lifetime over" in shown[4][0]
     assert "lifetime over: return" in out
+    assert "the agent, in the same lifetime" not in out
+    assert "there will be no comparison" in out
     assert len(shown) == 5
 
 
@@ -129,10 +158,87 @@ def test_play_begins_anew(screen, call):
     assert titles[:7] == [False, True, False, False, True, False, False]
 
 
-def test_play_hides_the_goal_unless_asked(screen, call):
+def test_play_shows_what_the_agent_sees_unless_asked_for_more(screen, call):
     _, shown = screen
-    for words in (["--show-goal"], [], ["--random-walls"]):
+    for words in ([], ["--full-view"], ["--show-goal"]):
         assert call("play", *words)[0] == 0
     assert len(set(pictures(shown))) == 3
-    assert call("play")[0] == 0
-    assert len(set(pictures(shown))) == 3
+    # Other goals, and then other walls beyond what is seen, make another picture only where they are shown.
+    for seed in range(5):
+        assert call("play", "--seed", seed)[0] == 0
+        assert call("play", "--full-view", "--seed", seed)[0] == 0
+        assert call("play", "--show-goal", "--seed", seed)[0] == 0
+    seen, whole, goals = (set(pictures(shown)[k::3]) for k in range(3))
+    assert (len(seen), len(whole)) == (1, 1)
+    assert len(goals) > 1
+
+
+def test_play_says_when_the_goal_is_reached(screen, call, monkeypatch):
+    """By the shortest way, which the test knows."""
+    env = gym.make("PlasticRL/GridMaze-v0", size=5, lifetime=50)
+    _, info = env.reset(seed=FRESH)
+    (row, column), (top, left) = info["position"], info["goal"]
+    way = ["down" if top > row else "up"] * abs(top - row) + ["right" if left > column else "left"] * abs(left - column)
+    keys, shown = screen
+    keys += [*way, None, "up", None]
+    assert call("play", "--size", 5, "--lifetime", 50)[0] == 0
+    titles = ["you reached it" in title for title, _, _ in shown]
+    assert titles[: len(way) + 3] == [False] * len(way) + [True, True, False]
+
+
+@pytest.mark.parametrize("words", [[], ["--random-walls"], ["--lifetime", 9, "--size", 9]])
+def test_play_lets_the_agent_live_the_same_lifetime(screen, call, trained, monkeypatch, words):
+    """The same goal, start and walls, and then the same places after each hit."""
+    lived = []
+    drive, replay = playing._drive, playing._replay
+
+    def driven(window, env, seed, config):
+        over = drive(window, env, seed, config)
+        lived.append(env)
+        return over
+
+    def replayed(agent, env, seed):
+        states = replay(agent, env, seed)
+        own = playing._maze(lived[-1])
+        assert (states[0].walls == own.walls).all()
+        assert states[0].goal == own.goal
+        assert states[0].step == 0
+        assert states[-1].step == states[-1].lifetime == own.step
+        env.reset(seed=seed)
+        lived[-1].reset(seed=seed)
+        assert states[0].agent == playing._maze(lived[-1]).agent
+        for action in range(4):  # the streams of what happens after a hit are the same, too
+            ours, theirs = (e.unwrapped.dynamics._teleport_stream.tolist() for e in (lived[-1], env))
+            assert ours == theirs
+            env.step(action)
+        compared.append(states)
+        return states
+
+    compared = []
+    monkeypatch.setattr(playing, "_drive", driven)
+    monkeypatch.setattr(playing, "_replay", replayed)
+    steps = 9 if "--lifetime" in words else 20
+    keys, shown = screen
+    keys += ["up", "left"] * (steps // 2) + ["up"] * (steps % 2) + [None] * 3 + ["r"] + ["down"] * steps + [None, "q"]
+    code, out, error = call("play", trained[0], *words)
+    assert (code, error) == (0, "")
+    lines = [line for line in out.splitlines() if line.startswith("lifetime over: return")]
+    assert len(lines) == len(compared) == 2
+    assert {state[-1].lifetime for state in compared} == {steps}
+    for line, states in zip(lines, compared, strict=True):
+        assert f"the agent, in the same lifetime: return {states[-1].total_reward:.1f}, hits {states[-1].hits}" in line
+    # Beside each other the two are twice as wide, and the agent moves.
+    wide = [picture for title, _, picture in shown if "over" in title]
+    assert wide[0].shape[1] == 2 * shown[0][2].shape[1]
+    assert (wide[0] != wide[1]).any()
+    half = wide[0].shape[1] // 2
+    assert (wide[0][:, :half] == wide[1][:, :half]).all()
+
+
+def test_play_takes_the_trained_agent_of_the_package(screen, call, trained, monkeypatch):
+    monkeypatch.setattr(playing, "TRAINED", trained[0])
+    keys, _ = screen
+    keys += ["up", None, "q"]
+    code, out, _ = call("play", "--lifetime", 1)
+    assert code == 0
+    assert "the agent, in the same lifetime: return" in out
