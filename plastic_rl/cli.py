@@ -11,11 +11,13 @@ from typing import Annotated, Any
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from plastic_rl.config import Evaluate, MazeRun, Play, Watch
+from plastic_rl.config import Evaluate, Images, MazeRun, Memorize, Play, TaskRun, Watch
 from plastic_rl.errors import UserError, program
 
 Command = (
     Annotated[MazeRun, tyro.conf.subcommand("maze")]
+    | Annotated[Memorize, tyro.conf.subcommand("memorize")]
+    | Annotated[Images, tyro.conf.subcommand("images")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Play, tyro.conf.subcommand("play")]
@@ -32,7 +34,7 @@ def main(args: Sequence[str] | None = None) -> None:
             Command,
             args=args,
             prog=program(),
-            description="Networks that keep learning within their lifetime: train, test, watch and play mazes.",
+            description="Networks that keep learning within their lifetime, in mazes and memory tasks.",
             config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
             registry=_plain_values(),
         )
@@ -62,6 +64,19 @@ def _run(config: object) -> None:
 
         train(config)
         return
+    if isinstance(config, TaskRun):
+        from plastic_rl import supervised
+
+        supervised.train(config)
+        return
+    if isinstance(config, Evaluate) and config.run is not None:
+        from plastic_rl.folders import read_config
+
+        if read_config(config.run)["command"] != "maze":
+            from plastic_rl import supervised
+
+            supervised.evaluate(config, config.run)
+            return
     from plastic_rl import playing
 
     if isinstance(config, Evaluate):

@@ -2,11 +2,11 @@
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tyro.conf import Positional
 
@@ -16,8 +16,39 @@ from plastic_rl.errors import UsageError
 FRESH = 1_000_000_000
 
 
+RunT = TypeVar("RunT", bound="Run")
+
+
 @dataclass(frozen=True)
-class MazeRun:
+class Run:
+    """Settings of a training that are kept in its config.json."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON can hold them, without the folders."""
+        content = {name: value for name, value in asdict(self).items() if name not in ("out", "resume")}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in content.items()}
+
+    @classmethod
+    def from_json(cls: type[RunT], content: Mapping[str, Any]) -> RunT:
+        """Return the settings that ``to_json`` gave.
+
+        Raises:
+            ValueError: a setting is unknown or of another type.
+            UsageError: a setting is out of bounds.
+        """
+        kinds, settings = get_type_hints(cls), dict(content)
+        for name, value in content.items():
+            if name not in kinds:
+                raise ValueError(f"there is no setting {name}")
+            if Path in get_args(kinds[name]) and isinstance(value, str):
+                settings[name] = Path(value)
+            elif not _is_a(value, kinds[name]):
+                raise ValueError(f"{name} cannot be {value!r}")
+        return cls(**settings)
+
+
+@dataclass(frozen=True)
+class MazeRun(Run):
     """Train a plastic agent with A2C to learn, within each lifetime, where a maze's hidden goal is."""
 
     out: Path | None = None
@@ -123,41 +154,190 @@ class MazeRun:
             kwargs["nonlinearity"] = self.nonlinearity
         return kwargs
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON can hold them, without the folders."""
-        return {name: value for name, value in asdict(self).items() if name not in ("out", "resume")}
 
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "MazeRun":
-        """Return the settings that ``to_json`` gave.
+TaskRunT = TypeVar("TaskRunT", bound="TaskRun")
 
-        Raises:
-            ValueError: a setting is unknown or of another type.
-            UsageError: a setting is out of bounds.
-        """
-        kinds = get_type_hints(cls)
-        for name, value in content.items():
-            if name not in kinds:
-                raise ValueError(f"there is no setting {name}")
-            if not _is_a(value, kinds[name]):
-                raise ValueError(f"{name} cannot be {value!r}")
-        return cls(**content)
+
+@dataclass(frozen=True)
+class TaskRun(Run):
+    """What all trainings on a supervised task can set."""
+
+    out: Path | None = None
+    """Run folder, new or empty; by default one under runs/ named after the time."""
+    resume: Path | None = None
+    """Run folder to go on with. Its settings hold; only --episodes, --threads and --device can be given anew."""
+    episodes: int | None = None
+    """Episodes to train on in all, rounded up to whole batches. Default: as many as the paper's task needs."""
+    seed: int = 0
+    """Of all random numbers: with it, a run can be repeated."""
+    threads: int | None = None
+    """Processor threads; by default all cores."""
+    device: str = "cpu"
+    """Where the network is. The fused kernels are for the CPU."""
+    tensorboard: bool = False
+    """Whether to write a TensorBoard log into the run folder."""
+
+    core: Literal["plastic", "rnn", "lstm"] = "plastic"
+    """Recurrent core; rnn and lstm are the controls without plasticity."""
+    hidden_size: int | None = None
+    """Neurons in the core. Default: one per bit or pixel and a bias; the controls of --preset comparison: 2,050."""
+    rule: Literal["hebb", "oja", "clip"] = "hebb"
+    """Plasticity rule."""
+    alpha: Literal["connection", "neuron", "shared"] = "connection"
+    """Plasticity coefficients: one per connection, per neuron, or one for all."""
+    eta: float = 0.01
+    """Learning rate of the trace, at the start if it is trained."""
+    learn_eta: bool = False
+    """Whether to train eta too."""
+    init_scale: float = 0.01
+    """Standard deviation of the initial weights and plasticity coefficients (not of lstm)."""
+
+    batch_size: int = 1
+    """Episodes in an update."""
+    learning_rate: float | None = None
+    """Adam's learning rate. Default: the paper's."""
+    decay_episodes: int = 0
+    """Episodes over which the learning rate falls along a cosine to 0; 0: it stays."""
+    max_grad_norm: float | None = None
+    """Norm to which gradients are clipped. Default: they are not."""
+    checkpoint_every: float = 60.0
+    """Seconds between checkpoints."""
+    eval_episodes: int = 50
+    """Fresh episodes that the finished network is tested on."""
+
+    command: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the task."""
+        at_least = {
+            "episodes": 1, "threads": 1, "hidden_size": 1, "batch_size": 1, "decay_episodes": 0, "init_scale": 0,
+            "checkpoint_every": 0, "eval_episodes": 1,
+        }  # fmt: skip
+        for name, least in at_least.items():
+            _require(self, name, partial(operator.le, least), f"at least {least}")
+        _require_seed(self)
+        _require(self, "eta", lambda v: 0 <= v <= 1, "from 0 to 1")
+        for name in ("learning_rate", "max_grad_norm"):
+            _require(self, name, lambda v: 0 < v <= 1e30, "above 0 and at most 1e30")
+
+    def defaults(self) -> dict[str, Any]:
+        """Return what holds for settings that are None."""
+        raise NotImplementedError
+
+    def resolved(self: TaskRunT) -> TaskRunT:
+        """Return these settings, with the defaults in place of None."""
+        return replace(self, **{name: v for name, v in self.defaults().items() if getattr(self, name) is None})
+
+    def core_settings(self) -> dict[str, Any]:
+        """Return the settings of the core."""
+        names = ("core", "hidden_size", "rule", "alpha", "eta", "learn_eta", "init_scale")
+        return {name: getattr(self, name) for name in names}
+
+    def trainer_settings(self) -> dict[str, Any]:
+        """Return the settings of the trainer."""
+        names = (
+            "batch_size", "learning_rate", "decay_episodes", "max_grad_norm", "seed", "checkpoint_every",
+            "tensorboard",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Memorize(TaskRun):
+    """Train a plastic network to memorize patterns of bits at a glance, and to complete them from a part."""
+
+    preset: Literal["paper", "comparison"] = "paper"
+    """Where settings that are not given come from: 5 patterns of 1,000 bits (paper, 4.1), or 2 of 50 bits (4.2)."""
+    patterns: int | None = None
+    """Patterns in an episode. Default: the preset's, 5 or 2."""
+    bits: int | None = None
+    """Bits in a pattern. Default: the preset's, 1,000 or 50."""
+    presentation_steps: int | None = None
+    """Steps for which a pattern is presented. Default: the preset's, 10 or 3."""
+    blank_steps: int | None = None
+    """Steps after each presentation in which nothing is shown. Default: the preset's, 3 or 1."""
+    cycles: int | None = None
+    """Times that every pattern is presented. Default: the preset's, 3 or 1."""
+    test_steps: int | None = None
+    """Steps for which the degraded pattern is shown. Default: the preset's, 10 or 3."""
+    erased: float = 0.5
+    """Share of its bits that are erased."""
+    drive: Literal["clamp", "add"] = "clamp"
+    """Whether shown bits clamp their neurons, or are added to their net input, times 20."""
+
+    command: ClassVar[str] = "memorize"
+
+    def defaults(self) -> dict[str, Any]:
+        """Return the preset, which depends on the core."""
+        plastic = self.core == "plastic"
+        if self.preset == "paper":
+            return {
+                "patterns": 5, "bits": 1000, "presentation_steps": 10, "blank_steps": 3, "cycles": 3, "test_steps": 10,
+                "episodes": 200, "learning_rate": 1e-3 if plastic else 3e-5,
+            }  # fmt: skip
+        return {
+            "patterns": 2, "bits": 50, "presentation_steps": 3, "blank_steps": 1, "cycles": 1, "test_steps": 3,
+            "episodes": 2000, "learning_rate": 3e-4 if plastic else 3e-5, "hidden_size": None if plastic else 2050,
+        }  # fmt: skip
+
+    def task_settings(self) -> dict[str, Any]:
+        """Return the settings of the task."""
+        names = (
+            "patterns", "bits", "presentation_steps", "blank_steps", "cycles", "test_steps", "erased", "drive",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Images(TaskRun):
+    """Train a plastic network to memorize natural images at a glance, and to complete them from a half."""
+
+    data: Literal["cifar10", "synthetic"] = "cifar10"
+    """Photographs of 32 x 32 pixels in grey, or noise with the spectrum of photographs, which needs no download."""
+    data_dir: Path | None = None
+    """Folder of the photographs. Default: the package's own in the user's cache."""
+    learn_eta: bool = True
+    """Whether to train eta too."""
+    presentation_steps: int = 20
+    """Steps for which an image is presented."""
+    blank_steps: int = 3
+    """Steps after each presentation in which nothing is shown."""
+    cycles: int = 3
+    """Times that each of the three images is presented."""
+    test_steps: int = 3
+    """Steps for which the half image is shown."""
+
+    command: ClassVar[str] = "images"
+
+    def defaults(self) -> dict[str, Any]:
+        """Return the paper's."""
+        return {"episodes": 40_000, "learning_rate": 1e-4 if self.core == "plastic" else 3e-5}
+
+    def resolved(self) -> "Images":
+        """Return these settings, with the defaults in place of None, and a folder that is found from everywhere."""
+        folder = None if self.data_dir is None else self.data_dir.expanduser().absolute()
+        return replace(super().resolved(), data_dir=folder)
+
+    def task_settings(self) -> dict[str, Any]:
+        """Return the settings of the task."""
+        names = ("presentation_steps", "blank_steps", "cycles", "test_steps")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Test a run's agent on fresh lifetimes, and compare it with random play and with an all-knowing agent."""
+    """Test a run on fresh lifetimes: an agent beside random play and an all-knowing one, memory without plasticity."""
 
     run: Annotated[Path | None, Positional] = None
     """Run folder; by default the trained agent that comes with the package."""
-    episodes: int = 300
-    """Lifetimes to play."""
+    episodes: int | None = None
+    """Lifetimes to test on. Default: as many as the run was tested on when it was finished."""
     out: Path | None = None
     """Folder for summary.json; by default evaluation/, in the run folder if one is named."""
     seed: int = 0
     """Which fresh lifetimes; never those of training."""
     deterministic: bool = False
-    """Take the likeliest action instead of a sample."""
+    """Of an agent: take the likeliest action instead of a sample."""
 
     def __post_init__(self) -> None:
         """Check the numbers."""

@@ -69,6 +69,16 @@ def make_folder(folder: Path, option: str) -> None:
         raise UsageError(f"{option}: the folder {folder} cannot be made: {reason}; name another") from error
 
 
+def check_no_run(folder: Path) -> None:
+    """Check that results written to a folder do not replace those of a run.
+
+    Raises:
+        UsageError: it holds a run.
+    """
+    if (folder / CONFIG).exists():
+        raise UsageError(f"--out {folder} holds a run, whose {SUMMARY} would be lost: name another folder")
+
+
 def _names(name: str) -> Iterator[Path]:
     stamp = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     yield Path("runs") / stamp

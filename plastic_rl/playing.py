@@ -16,7 +16,7 @@ import torch
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
-from plastic_rl import runs
+from plastic_rl import folders, runs
 from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C
 from plastic_rl.config import FRESH, Evaluate, MazeRun, Play, Watch
 from plastic_rl.envs import MazeState, draw_maze, draw_view
@@ -156,10 +156,10 @@ def evaluate(config: Evaluate) -> None:
     folder = _folder(config.run)
     agent, run = load(folder)
     out = config.out or (config.run or Path()) / "evaluation"
-    if (out / runs.CONFIG).exists():
-        raise UsageError(f"--out {out} holds a run, whose {runs.SUMMARY} would be lost: name another folder")
+    folders.check_no_run(out)
     runs.make_folder(out, "--out")
-    results = assess(agent, run.env, run.env_kwargs(), config.episodes, config.seed, config.deterministic)
+    episodes = config.episodes or run.eval_episodes
+    results = assess(agent, run.env, run.env_kwargs(), episodes, config.seed, config.deterministic)
     runs.write_json(
         out / runs.SUMMARY,
         {
@@ -171,7 +171,7 @@ def evaluate(config: Evaluate) -> None:
             "deterministic": config.deterministic,
         },
     )
-    print(f"{folder} after {number(agent.num_timesteps)} steps, tested on {config.episodes} fresh lifetimes:\n")
+    print(f"{folder} after {number(agent.num_timesteps)} steps, tested on {episodes} fresh lifetimes:\n")
     print(f"{comparison(results)}\n\nwritten to {out / runs.SUMMARY}")
 
 

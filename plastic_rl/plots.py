@@ -1,7 +1,8 @@
-"""Pictures of a run: its learning curve, and a lifetime as an animation."""
+"""Pictures of a run: its learning curve, and a lifetime as an animation; what all figures have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,32 +12,45 @@ COLORS = 64  # of an animation: enough for both sides of a heat map and for smoo
 BLUE, INK, FAINT, GRID = "#2563eb", "#1e293b", "#6b778c", "#e5e9f0"
 
 
-def learning_curve(path: Path, rows: Sequence[dict[str, float]], title: str, levels: dict[str, float]) -> None:
-    """Draw return against environment steps, with horizontal levels to compare with."""
+def new_figure(width: float, height: float) -> Any:
+    """Return an empty figure of so many inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Any, path: Path) -> None:
+    """Put a figure in its place whole, as a PNG file."""
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, format="png")
+    temporary.replace(path)
+
+
+def learning_curve(
+    path: Path, x: np.ndarray, y: np.ndarray, title: str, labels: tuple[str, str], levels: Mapping[str, float]
+) -> None:
+    """Draw what was learned over time, labels for both, with horizontal levels to compare with."""
+    figure = new_figure(7.2, 4.2)
     axes = figure.add_subplot()
-    steps = np.array([row["steps"] for row in rows if "return_mean" in row])
-    returns = np.array([row["return_mean"] for row in rows if "return_mean" in row])
     # A line through a single point would not be seen.
-    axes.plot(steps, returns, color=BLUE, linewidth=2, marker="o" if len(steps) < 3 else None)
-    right = max(steps.max() if len(steps) else 0, 1)
+    axes.plot(x, y, color=BLUE, linewidth=2, marker="o" if len(x) < 3 else None)
+    right = max(x.max() if len(x) else 0, 1)
     # The labels stand over the last part of the curve: each on the side of its level where the curve is not.
-    last = returns[steps > 0.7 * right]
+    last = y[x > 0.7 * right]
     for name, level in levels.items():
         axes.axhline(level, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
         below = max(last - level, default=0.0) > max(level - last, default=0.0)
         axes.annotate(
-            f"{name} {level:.1f}", (right, level), textcoords="offset points", xytext=(-2, -4 if below else 4),
+            f"{name} {number(level)}", (right, level), textcoords="offset points", xytext=(-2, -4 if below else 4),
             ha="right", va="top" if below else "bottom", color=FAINT, fontsize=9,
         )  # fmt: skip
     axes.set_title(title, color=INK, fontsize=11, loc="left")
-    axes.set_xlabel("environment steps", color=INK)
+    axes.set_xlabel(labels[0], color=INK)
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
-    axes.set_ylabel("return per lifetime", color=INK)
+    axes.set_ylabel(labels[1], color=INK)
     axes.set_xlim(0, right)
     axes.margins(y=0.08)
     axes.grid(color=GRID)
@@ -46,9 +60,7 @@ def learning_curve(path: Path, rows: Sequence[dict[str, float]], title: str, lev
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color(FAINT)
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, format="png")
-    temporary.replace(path)
+    save(figure, path)
 
 
 def animation(path: Path, frames: Sequence[np.ndarray], fps: int) -> None:

@@ -243,7 +243,10 @@ def _finish(folder: Path, config: MazeRun, agent: PlasticA2C, seconds: float) ->
     if "oracle_return" in results:
         levels["oracle"] = results["oracle_return"]
     title = f"{config.env}, {config.core} core of {config.hidden_size} neurons, seed {config.seed}"
-    learning_curve(folder / runs.CURVE, runs.Metrics(folder).rows(), title, levels)
+    rows = [row for row in runs.Metrics(folder).rows() if "return_mean" in row]
+    steps, returns = (np.array([row[name] for row in rows]) for name in ("steps", "return_mean"))
+    labels = ("environment steps", "return per lifetime")
+    learning_curve(folder / runs.CURVE, steps, returns, title, labels, levels)
     made = {"learning curve": folder / runs.CURVE}
     try:
         write_lifetime(folder / runs.GIF, agent, config, config.seed, 12)

@@ -1,0 +1,9 @@
+"""Supervised tasks: episodes that a network must learn from within its lifetime, and what is asked at their end."""
+
+from plastic_rl.tasks.base import Task
+from plastic_rl.tasks.completion import CompletionEpisodes
+from plastic_rl.tasks.images import ImageCompletion
+from plastic_rl.tasks.networks import CoreSettings
+from plastic_rl.tasks.patterns import PatternCompletion
+
+__all__ = ["CompletionEpisodes", "CoreSettings", "ImageCompletion", "PatternCompletion", "Task"]

@@ -1,0 +1,109 @@
+"""Natural images, completed from a half of them (paper, 4.3)."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plastic_rl.tasks.completion import Completion, CompletionEpisodes, mean_where
+
+
+class ImageCompletion(Completion):
+    """Images shown several times, and then one of them with its top or bottom half erased (paper, 4.3).
+
+    The defaults are the paper's. The loss is the squared error summed over all pixels; those that are shown are
+    clamped, so only the erased half counts. Metrics, over the erased half of each image: ``squared_error``, the mean
+    over its pixels, and ``correlation`` of output and truth.
+
+    Args:
+        images: ``(count, height, width)``, grey, within [-1, 1], which is all that a neuron can output.
+        held_out: images as above, kept apart from training; None: there are none.
+        count: how many images in an episode, all different.
+        presentation_steps: for which an image is presented.
+        blank_steps: after each presentation, in which nothing is shown and the network runs freely.
+        cycles: in each of which every image is presented once.
+        test_steps: for which the half image is shown.
+
+    Raises:
+        ValueError: a number is out of bounds, or the images are not as described.
+
+    Example:
+        >>> import numpy, torch
+        >>> task = ImageCompletion(numpy.random.default_rng(0).uniform(-1, 1, (9, 4, 4)))
+        >>> task.sample(2, torch.Generator().manual_seed(0)).shown.shape
+        torch.Size([210, 2, 16])
+    """
+
+    measures: ClassVar[tuple[str, ...]] = ("correlation", "squared_error")
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        held_out: np.ndarray | None = None,
+        count: int = 3,
+        presentation_steps: int = 20,
+        blank_steps: int = 3,
+        cycles: int = 3,
+        test_steps: int = 3,
+    ) -> None:
+        if count < 1:
+            raise ValueError(f"count is {count}: expected at least 1")
+        for name, array in ({"images": images} | ({} if held_out is None else {"held_out": held_out})).items():
+            _check(name, array, count)
+        self.height, self.width = images.shape[1:]
+        if held_out is not None and held_out.shape[1:] != images.shape[1:]:
+            raise ValueError(f"held_out has images of {held_out.shape[1:]} pixels: expected {images.shape[1:]}")
+        super().__init__(
+            self.height * self.width, count, presentation_steps, blank_steps, cycles, test_steps, drive="clamp"
+        )
+        self.images = torch.as_tensor(images, dtype=torch.float32).flatten(1)
+        self._held_out = held_out
+
+    def held_out(self) -> "ImageCompletion":
+        """Return the task on the images kept apart from training."""
+        if self._held_out is None:
+            return self
+        return ImageCompletion(
+            self._held_out, None, self.count, self.presentation_steps, self.blank_steps, self.cycles, self.test_steps
+        )
+
+    def draw_items(self, count: int, generator: torch.Generator) -> Tensor:
+        """Choose different images for each episode."""
+        # The largest of random numbers are a sample without repetition.
+        chances = torch.rand(count, len(self.images), generator=generator, device=generator.device)
+        return self.images[chances.topk(self.count).indices.cpu()].to(generator.device)
+
+    def draw_erased(self, count: int, generator: torch.Generator) -> Tensor:
+        """Choose the top or the bottom half."""
+        top = torch.randint(2, (count, 1), generator=generator, device=generator.device).bool()
+        upper = torch.arange(self.size, device=generator.device) < self.height // 2 * self.width
+        return upper == top
+
+    def metrics(self, prediction: Tensor, episodes: CompletionEpisodes) -> dict[str, Tensor]:
+        """Return ``squared_error`` and ``correlation`` over the erased half."""
+        where = episodes.erased
+        apart = [x - mean_where(x, where).unsqueeze(-1) for x in (prediction, episodes.target)]
+        (xx, xy), (_, yy) = ([mean_where(a * b, where) for b in apart] for a in apart)
+        return {
+            "squared_error": mean_where((prediction - episodes.target).square(), where),
+            # Of an image without any contrast it is not defined: 0.
+            "correlation": xy / (xx * yy).clamp_min(1e-12).sqrt(),
+        }
+
+    def draw(self, path: Path, prediction: Tensor, episodes: CompletionEpisodes) -> None:
+        """Draw a row per episode: the images shown, the half image, the answer, the truth."""
+        from plastic_rl.tasks.pictures import draw_images
+
+        shape = (self.height, self.width)
+        draw_images(path, prediction.numpy(), CompletionEpisodes(*(part.numpy() for part in episodes)), shape)
+
+
+def _check(name: str, images: np.ndarray, count: int) -> None:
+    if images.ndim != 3 or images.shape[1] < 2 or images.shape[2] < 1:
+        raise ValueError(f"{name} has shape {images.shape}: expected (count, height, width), at least 2 high")
+    if len(images) < count:
+        raise ValueError(f"{name} holds {len(images)} images: expected at least the {count} of an episode")
+    if not np.isfinite(images).all() or np.abs(images).max() > 1:
+        raise ValueError(f"{name} has values outside [-1, 1]: expected none, for no neuron can output them")

@@ -1,0 +1,76 @@
+"""Pictures of the completion tasks; arrays in, PNG files out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plastic_rl.plots import FAINT, INK, new_figure, save
+from plastic_rl.tasks.completion import CompletionEpisodes
+
+ERASED, WRONG = "#e8dcc2", "#dc2626"
+ROWS = 6
+
+
+def draw_patterns(path: Path, prediction: np.ndarray, episodes: CompletionEpisodes) -> None:
+    """Draw the first episode, whose answer is ``(n,)``: its inputs over time; cue, answer, truth and errors."""
+    shown, target, erased = episodes.shown[:, 0], episodes.target[0], episodes.erased[0]
+    figure = new_figure(9.6, 5.6)
+    above, below = figure.subfigures(2, height_ratios=(1, 1.15))
+    axes = above.subplots()
+    most = min(len(target), 100)  # more rows would be finer than the picture
+    _grey(axes, shown[:, :most].T, aspect="auto")
+    axes.set_xlabel("step", color=INK, fontsize=9)
+    rest = "" if most == len(target) else f" (first {most} of {len(target)})"
+    axes.set_ylabel("bit", color=INK, fontsize=9)
+    axes.tick_params(colors=FAINT, labelsize=8)
+    axes.set_title(
+        f"what the network was shown{rest}: {episodes.items.shape[1]} patterns, then a part of one of them",
+        color=INK, fontsize=10, loc="left",
+    )  # fmt: skip
+
+    wrong = prediction * target <= 0
+    panels: dict[str, Any] = {
+        "shown at the end": np.where(erased, np.nan, target),
+        "the network's answer": prediction,
+        "the truth": target,
+        f"wrong: {wrong.sum()} of {len(target)} bits": wrong,
+    }
+    for axes, (title, values) in zip(below.subplots(1, len(panels)), panels.items(), strict=True):
+        _grey(axes, _as_rectangle(values), errors=values is wrong)
+        axes.set_title(title, color=INK, fontsize=10)
+        axes.set(xticks=[], yticks=[])
+    save(figure, path)
+
+
+def draw_images(path: Path, prediction: np.ndarray, episodes: CompletionEpisodes, shape: tuple[int, int]) -> None:
+    """Draw a row per episode, at most six: the images shown, the half image, the answer ``(B, n)``, the truth."""
+    rows = min(ROWS, len(prediction))
+    shown = episodes.items.shape[1]
+    figure = new_figure(1.25 * (shown + 3.4), 1.3 * rows + 0.4)
+    titles = [*(f"shown, {k + 1}" for k in range(shown)), "half of one", "the answer", "the truth"]
+    grid = figure.subplots(rows, len(titles), squeeze=False)
+    for row, axes_of_row in enumerate(grid):
+        cue = np.where(episodes.erased[row], np.nan, episodes.target[row])
+        pictures = [*episodes.items[row], cue, prediction[row], episodes.target[row]]
+        for axes, picture, title in zip(axes_of_row, pictures, titles, strict=True):
+            _grey(axes, picture.reshape(shape))
+            axes.set(xticks=[], yticks=[])
+            if row == 0:
+                axes.set_title(title, color=INK, fontsize=10)
+    save(figure, path)
+
+
+def _grey(axes: Any, values: np.ndarray, aspect: str = "equal", errors: bool = False) -> None:
+    """Draw -1 black, 1 white, NaN in a colour; or errors in red on white."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    colours = ListedColormap(["white", WRONG]) if errors else colormaps["gray"].with_extremes(bad=ERASED)
+    axes.imshow(values, cmap=colours, vmin=0 if errors else -1, vmax=1, aspect=aspect, interpolation="nearest")
+
+
+def _as_rectangle(values: np.ndarray) -> np.ndarray:
+    """The values in rows, as near to a square as they fill one."""
+    sides = range(1, int(len(values) ** 0.5) + 1)
+    return values.reshape(max(side for side in sides if len(values) % side == 0), -1)

@@ -1,0 +1,255 @@
+"""Training a network on any task's episodes, into a run folder: exactly repeatable, safe to stop at any moment."""
+
+import io
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plastic_rl import folders
+from plastic_rl.errors import DivergenceError, UserError
+from plastic_rl.files import DamagedFileError, read_torch, write_atomically
+from plastic_rl.modules.ablation import plastic_layers
+from plastic_rl.session import Interruption, Progress
+from plastic_rl.tasks import Task
+
+CHECKPOINT = "checkpoint.pt"
+FILES = (*folders.FILES, CHECKPOINT)
+TOLD = 40  # times that a training tells how far it is
+RECENT = 20  # updates over which what it tells is averaged
+
+
+class Trainer:
+    """Adam on batches of a task's episodes, with a row of metrics.csv for every update.
+
+    A run of N episodes that goes on for N more ends with the very weights of one of 2 N, on the same device and with
+    the same number of threads.
+
+    Args:
+        task: what is trained.
+        network: from ``task.network``, or any that ``task.run`` can drive; trained in place, where it is.
+        folder: run folder; what a trainer left there before goes on, if it is restored.
+        batch_size: episodes in an update.
+        learning_rate: of Adam.
+        decay_episodes: over which the learning rate falls along a cosine to 0; 0: it stays.
+        max_grad_norm: norm to which gradients are clipped; None: they are not.
+        seed: of the episodes, and of PyTorch's own random numbers during training.
+        checkpoint_every: seconds between checkpoints.
+        tensorboard: whether to log to TensorBoard too, into the run folder.
+        interruption: of a session, whose signals end training between two updates.
+
+    Attributes:
+        episodes: trained on so far.
+        seconds: of training so far, those before a stop included.
+        headline: what is told while training: the task's first measure, or the loss.
+
+    Raises:
+        ValueError: a number is out of bounds.
+
+    Example:
+        >>> import pathlib, tempfile, torch
+        >>> from plastic_rl.tasks import CoreSettings, PatternCompletion
+        >>> task = PatternCompletion(patterns=2, bits=8, presentation_steps=2, cycles=1, test_steps=2)
+        >>> network = task.network(CoreSettings())
+        >>> trainer = Trainer(task, network, pathlib.Path(tempfile.mkdtemp()), batch_size=2)
+        >>> trainer.train(10)
+        True
+        >>> trainer.episodes
+        10
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        network: nn.Module,
+        folder: Path,
+        *,
+        batch_size: int = 1,
+        learning_rate: float = 1e-3,
+        decay_episodes: int = 0,
+        max_grad_norm: float | None = None,
+        seed: int = 0,
+        checkpoint_every: float = 60.0,
+        tensorboard: bool = False,
+        interruption: Interruption | None = None,
+    ) -> None:
+        for name, value, least in (("batch_size", batch_size, 1), ("decay_episodes", decay_episodes, 0)):
+            if value < least:
+                raise ValueError(f"{name} is {value}: expected at least {least}")
+        self.task, self.network, self.folder = task, network, folder
+        self.batch_size, self.learning_rate, self.decay_episodes = batch_size, learning_rate, decay_episodes
+        self.max_grad_norm, self.checkpoint_every, self.tensorboard = max_grad_norm, checkpoint_every, tensorboard
+        self.interruption = interruption or Interruption()
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate)
+        self.generator = torch.Generator(self.parameters[0].device).manual_seed(seed)
+        torch.manual_seed(seed)
+        self.headline = task.measures[0] if task.measures else "loss"
+        self.episodes = 0
+        self._before = 0.0
+        self._began: float | None = None
+        columns = ["episodes", "seconds", "loss", *task.measures, "gradient_norm", "learning_rate"]
+        self.metrics = folders.Course(folder, columns + (["eta"] if plastic_layers(network) else []))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, those before a stop included."""
+        return self._before + (time.perf_counter() - self._began if self._began is not None else 0.0)
+
+    def train(self, episodes: int) -> bool:
+        """Train until so many episodes are done in all, rounded up to whole batches; return False if stopped.
+
+        Raises:
+            DivergenceError: the loss, the gradient or a weight is not finite; the last good checkpoint stays.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / CHECKPOINT).exists():
+            self.save()
+        folders.clear_leftovers(self.folder, FILES)
+        self.metrics.keep_until(self.episodes)
+        self._began = saved = time.perf_counter()
+        recent: list[float] = []
+        progress = Progress("episodes", episodes, self.episodes)
+        with self._scalars() as write:
+            told, told_at = self.episodes, self._began
+            while self.episodes < episodes and not self.interruption.number:
+                row = self._update()
+                self.metrics.add(row)
+                write(row)
+                recent = [*recent[1 - RECENT :], row[self.headline]]
+                now = time.perf_counter()
+                if self.episodes * TOLD // episodes > told * TOLD // episodes:
+                    value = f"{sum(recent) / len(recent):.4g}"
+                    progress.tell(self.episodes, self.headline, value, (self.episodes - told) / (now - told_at))
+                    told, told_at = self.episodes, now
+                if now - saved >= self.checkpoint_every:
+                    self.save()
+                    saved = time.perf_counter()
+                progress.show(self.episodes)
+        progress.close()
+        self._before, self._began = self.seconds, None
+        self.save()
+        return self.episodes >= episodes
+
+    def _update(self) -> dict[str, float]:
+        """One batch and one step of Adam; returns its row of metrics."""
+        rate = self.learning_rate
+        if self.decay_episodes:
+            rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, self.episodes / self.decay_episodes)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        episodes = self.task.sample(self.batch_size, self.generator)
+        prediction = self.task.run(self.network, episodes)
+        loss = self.task.loss(prediction, episodes)
+        self.optimizer.zero_grad()
+        loss.backward()
+        limit = math.inf if self.max_grad_norm is None else self.max_grad_norm
+        norm = nn.utils.clip_grad_norm_(self.parameters, limit)
+        at = f"training diverged at episode {self.episodes + self.batch_size}"
+        for what, value in (("loss", loss), ("gradient", norm)):
+            if not math.isfinite(value.item()):
+                raise DivergenceError(f"{at}: the {what} is {value.item()}")
+        self.optimizer.step()
+        layers = plastic_layers(self.network)
+        for layer in layers:
+            layer.constrain_()
+        self.episodes += self.batch_size
+        with torch.no_grad():
+            metrics = self.task.metrics(prediction, episodes)
+        row = {"episodes": self.episodes, "seconds": self.seconds, "loss": loss.item()}
+        row |= {name: value.float().mean().item() for name, value in metrics.items()}
+        row |= {"gradient_norm": norm.item(), "learning_rate": rate}
+        return row | ({"eta": sum(layer.eta.item() for layer in layers) / len(layers)} if layers else {})
+
+    @contextmanager
+    def _scalars(self) -> Iterator[Any]:
+        """A function that logs a row to TensorBoard, if that is wanted."""
+        if not self.tensorboard:
+            yield lambda row: None
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(str(self.folder)) as writer:
+
+            def write(row: dict[str, float]) -> None:
+                for name, value in row.items():
+                    if name != "episodes":
+                        writer.add_scalar(f"train/{name}", value, int(row["episodes"]))
+
+            yield write
+
+    def save(self) -> None:
+        """Keep a checkpoint, and the weights by themselves.
+
+        Raises:
+            DivergenceError: a weight is not finite; the checkpoint before stays.
+        """
+        if not all(torch.isfinite(weight).all() for weight in self.network.parameters()):
+            raise DivergenceError(f"training diverged at episode {self.episodes}: a weight is not finite")
+        content = io.BytesIO()
+        torch.save(
+            {
+                "episodes": self.episodes,
+                "seconds": self.seconds,
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "generator": self.generator.get_state(),
+                "random": torch.get_rng_state(),
+            },
+            content,
+        )
+        write_atomically(self.folder / CHECKPOINT, content.getvalue())
+        folders.write_model(self.folder, self.network, "episodes", self.episodes)
+
+    def restore(self) -> None:
+        """Go back to the folder's checkpoint.
+
+        Raises:
+            UserError: there is none, or it is damaged or of another run.
+        """
+        path = self.folder / CHECKPOINT
+        try:
+            kept = read_torch(path.read_bytes(), str(path))
+            self.network.load_state_dict(kept["network"])
+            self.optimizer.load_state_dict(kept["optimizer"])
+            self.generator.set_state(kept["generator"])
+            torch.set_rng_state(kept["random"])
+            self.episodes, self._before = int(kept["episodes"]), float(kept["seconds"])
+        except FileNotFoundError as error:
+            raise UserError(f"{self.folder} has no {CHECKPOINT} to go on from") from error
+        except DamagedFileError as error:
+            raise UserError(f"cannot go on: {error}") from error
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise UserError(f"cannot go on from {path}: it is damaged, or of another run: {error}") from error
+
+
+@contextmanager
+def testing(network: nn.Module) -> Iterator[None]:
+    """A network as it is used after training: in ``eval`` mode, without gradients."""
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        network.train(training)
+
+
+def assess(task: Task, network: nn.Module, episodes: int, seed: int, batch_size: int = 10) -> dict[str, float]:
+    """Test a network, without gradients; return the means of the loss and the metrics over so many episodes."""
+    generator = torch.Generator(next(network.parameters()).device).manual_seed(seed)
+    totals: dict[str, float] = {}
+    with testing(network):
+        for first in range(0, episodes, batch_size):
+            count = min(batch_size, episodes - first)
+            batch = task.sample(count, generator)
+            prediction = task.run(network, batch)
+            found: dict[str, Tensor] = {"loss": task.loss(prediction, batch), **task.metrics(prediction, batch)}
+            for name, value in found.items():
+                totals[name] = totals.get(name, 0.0) + count * value.float().mean().item()
+    return {name: total / episodes for name, total in totals.items()}
