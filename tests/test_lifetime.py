@@ -55,11 +55,12 @@ def test_the_moves_shown_are_the_moves_made(plastic):
     agent, env = plastic
     torch.manual_seed(0)
     lifetime = Lifetime(agent, env, 3)
+    chosen: list[int | None] = []
+    made = []
     for _ in lifetime:
-        chosen, before = lifetime.mind.chosen, env.unwrapped.dynamics._last_action[0]
-        if len(lifetime.mind.values) > 1 and chosen is not None:
-            assert before == last
-        last = chosen
+        chosen.append(lifetime.mind.chosen)
+        made.append(env.unwrapped.dynamics._last_action[0])
+    assert made[1:] == chosen[:-1]
 
 
 def test_what_is_seen_is_what_the_policy_computes(plastic):
