@@ -77,11 +77,14 @@ def _run(config: object) -> None:
 
             supervised.evaluate(config, config.run)
             return
+    if isinstance(config, Evaluate):
+        from plastic_rl import evaluation
+
+        evaluation.evaluate(config)
+        return
     from plastic_rl import playing
 
-    if isinstance(config, Evaluate):
-        playing.evaluate(config)
-    elif isinstance(config, Watch):
+    if isinstance(config, Watch):
         playing.watch(config)
     elif isinstance(config, Play):
         playing.play(config)

@@ -1,9 +1,7 @@
 """Agents at play: testing them, watching them, and playing oneself."""
 
-import importlib
 import itertools
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,166 +11,20 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecEnv
 
-from plastic_rl import folders, runs
-from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C
-from plastic_rl.config import FRESH, Evaluate, MazeRun, Play, Watch
+from plastic_rl import runs
+from plastic_rl.agents import PlasticA2C
+from plastic_rl.config import FRESH, MazeRun, Play, Watch
 from plastic_rl.envs import MazeState, draw_maze, draw_view
 from plastic_rl.envs.rendering import TARGET_WIDTH, Frame, MazeWindow, captioned, has_display, tenths
 from plastic_rl.errors import UsageError, UserError, invocation
 from plastic_rl.lifetime import Lifetime, rehearse
 from plastic_rl.panel import Mind, Panel, Scales, fitted
 from plastic_rl.plots import animation
-from plastic_rl.tables import number, table
 
-TOGETHER = 100  # lifetimes that are tested side by side
 MOST_FRAMES = 500
 GIF_WIDTH = 352
-TRAINED = Path(__file__).parent / "trained" / "maze"  # the run folder that comes with the package
 REST = 1.5  # seconds that a lifetime's last picture stays
-
-
-def make_vec(env_id: str, count: int, kwargs: dict[str, Any]) -> gym.vector.VectorEnv:
-    """Make a vector environment; natively batched where there is one that restarts at once.
-
-    Raises:
-        UsageError: the id is unknown, or the environment refuses the settings.
-    """
-    with _named(env_id) as name:
-        spec = gym.spec(name)
-        if spec.vector_entry_point is not None and spec.namespace == "PlasticRL":
-            return gym.make_vec(name, num_envs=count, **kwargs)
-        mode = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
-        return gym.make_vec(name, num_envs=count, vectorization_mode="sync", vector_kwargs=mode, **kwargs)
-
-
-@contextmanager
-def _named(env_id: str) -> Iterator[str]:
-    """Import the module of a "module:id", also from the working directory; yield the id alone.
-
-    Raises:
-        UsageError: that, or what is done with the id within, cannot be done.
-    """
-    module, _, name = env_id.rpartition(":")
-    try:
-        if module:
-            if os.getcwd() not in sys.path:
-                sys.path.append(os.getcwd())
-            importlib.import_module(module)
-        yield name
-    except ModuleNotFoundError as error:
-        raise UsageError(f"--env {env_id}: there is no module {error.name} to import") from error
-    except (gym.error.Error, ImportError) as error:
-        raise UsageError(f"--env {env_id}: {error}") from error
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{env_id} refuses these settings: {error}") from error
-
-
-def load(folder: Path) -> tuple[PlasticA2C, MazeRun]:
-    """Load a run's agent and settings.
-
-    Raises:
-        UserError: they are missing or damaged, or do not fit each other.
-    """
-    agent, config = runs.load_agent(folder), runs.read_run(folder)
-    with _named(config.env) as name:
-        env = gym.make(name, **config.env_kwargs())
-    env.close()
-    runs.check_spaces(folder, env.observation_space, env.action_space)
-    return agent, config
-
-
-def _folder(run: Path | None) -> Path:
-    """The run folder that is meant.
-
-    Raises:
-        UsageError: none is named, and the package's own is missing.
-    """
-    if run is None and not TRAINED.is_dir():
-        raise UsageError(f"no run folder is named, and there is no trained agent in {TRAINED}: name a run folder")
-    return run or TRAINED
-
-
-def assess(
-    agent: PlasticA2C, env_id: str, kwargs: dict[str, Any], episodes: int, seed: int, deterministic: bool = False
-) -> dict[str, float]:
-    """Play fresh lifetimes; return return_mean, return_std, random_return and, for a maze, oracle_return."""
-    torch.manual_seed(FRESH + seed)
-    env = make_vec(env_id, min(TOGETHER, episodes), kwargs)
-    adapter: VecEnv = GymnasiumVecEnv(env)
-    adapter.seed(FRESH + seed)
-    returns, _ = evaluate_policy(agent, adapter, episodes, deterministic, return_episode_rewards=True, warn=False)
-    results = {
-        "episodes": episodes,
-        "return_mean": float(np.mean(returns)),
-        "return_std": float(np.std(returns)),
-        "random_return": _random_return(env, episodes, FRESH + seed),
-    }
-    maze: Any = env.unwrapped
-    if hasattr(maze, "oracle_return"):
-        results["oracle_return"] = maze.oracle_return()
-    env.close()
-    return results
-
-
-def _random_return(env: gym.vector.VectorEnv, episodes: int, seed: int) -> float:
-    """The mean return of random actions."""
-    maze: Any = env.unwrapped
-    if hasattr(maze, "random_return"):
-        return maze.random_return(max(episodes, 1000), seed)
-    env.action_space.seed(seed)
-    env.reset(seed=seed)
-    total, finished, running = 0.0, 0, np.zeros(env.num_envs)
-    while finished < episodes:
-        _, rewards, terminated, truncated, _ = env.step(env.action_space.sample())
-        running += rewards
-        over = terminated | truncated
-        total, finished = total + float(running[over].sum()), finished + int(over.sum())
-        running[over] = 0.0
-    return total / finished
-
-
-def comparison(results: dict[str, float]) -> str:
-    """Return the results as a table: the agent beside random play and the oracle."""
-    mean, spread = results["return_mean"], results["return_std"]
-    oracle = results.get("oracle_return")
-    rows = [
-        ["", "return", "± error"],
-        ["random play", f"{results['random_return']:.1f}", ""],
-        ["this agent", f"{mean:.1f}", f"{spread / results['episodes'] ** 0.5:.1f}"],
-    ]
-    if oracle:
-        rows.append(["all-knowing oracle", f"{oracle:.1f}", ""])
-        shares = (f"{max(0.0, value) / oracle:.1%}" for value in (results["random_return"], mean, oracle))
-        for row, share in zip(rows, ["of the oracle", *shares], strict=True):
-            row.append(share)
-    return table(rows)
-
-
-def evaluate(config: Evaluate) -> None:
-    """Test a run's agent, print a table and write summary.json."""
-    folder = _folder(config.run)
-    agent, run = load(folder)
-    out = config.out or (config.run or Path()) / "evaluation"
-    folders.check_no_run(out)
-    runs.make_folder(out, "--out")
-    episodes = config.episodes or run.eval_episodes
-    results = assess(agent, run.env, run.env_kwargs(), episodes, config.seed, config.deterministic)
-    runs.write_json(
-        out / runs.SUMMARY,
-        {
-            "run": str(folder),
-            "env": run.env,
-            "trained_steps": agent.num_timesteps,
-            **results,
-            "seed": config.seed,
-            "deterministic": config.deterministic,
-        },
-    )
-    print(f"{folder} after {number(agent.num_timesteps)} steps, tested on {episodes} fresh lifetimes:\n")
-    print(f"{comparison(results)}\n\nwritten to {out / runs.SUMMARY}")
 
 
 def write_lifetime(
@@ -212,7 +64,7 @@ def _writing(path: Path) -> Iterator[None]:
 @contextmanager
 def _pictured(config: MazeRun) -> Iterator[gym.Env]:
     """A run's environment, once, drawing pictures."""
-    with _without_screen(), _named(config.env) as name:
+    with _without_screen(), runs.named(config.env) as name:
         plain = gym.make(name, **config.env_kwargs())
         plain.close()
         if "rgb_array" not in plain.metadata.get("render_modes", ()):
@@ -278,7 +130,7 @@ def watch(config: Watch) -> None:
     """Show an agent and its network in a window, or write a GIF."""
     if config.gif is not None and config.gif.suffix.lower() != ".gif":
         raise UsageError(f"--gif {config.gif}: expected a name that ends in .gif")
-    agent, run = load(_folder(config.run))
+    agent, run = runs.load(runs.chosen(config.run))
     if config.gif is not None:
         write_lifetime(config.gif, agent, run, config.seed, config.fps, config.deterministic)
         print(f"written to {config.gif}")
@@ -389,9 +241,9 @@ def play(config: Play) -> None:
 def _opponent(config: Play) -> tuple[PlasticA2C | None, str, dict[str, Any]]:
     """The agent to compare with, if there is one, and the id and the settings of the maze."""
     agent, run = None, MazeRun()
-    if config.run is not None or TRAINED.is_dir():
-        folder = _folder(config.run)
-        agent, run = load(folder)
+    if config.run is not None or runs.TRAINED.is_dir():
+        folder = runs.chosen(config.run)
+        agent, run = runs.load(folder)
         if not run.env.rpartition(":")[2].startswith("PlasticRL/"):
             raise UsageError(f"{folder} is of {run.env}: expected an agent of a maze of this package")
     wanted = {"size": config.size, "lifetime": config.lifetime}

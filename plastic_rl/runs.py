@@ -5,8 +5,13 @@ checkpoint.zip       all that an exact continuation needs
 lifetime.gif         a lifetime of the finished agent
 """
 
+import importlib
 import io
+import os
+import sys
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,7 @@ from plastic_rl.folders import make_folder as make_folder
 from plastic_rl.folders import versions
 from plastic_rl.folders import write_json as write_json
 
+TRAINED = Path(__file__).parent / "trained" / "maze"  # the run folder that comes with the package
 CHECKPOINT, GIF = "checkpoint.zip", "lifetime.gif"
 FILES = (*folders.FILES, CHECKPOINT, GIF)
 LEARNING = (
@@ -84,6 +90,31 @@ def load_agent(folder: Path) -> PlasticA2C:
         return PlasticA2C.from_description(description, weights, device="cpu")
     except ValueError as error:
         raise UserError(f"the agent in {folder} cannot be loaded: {error}") from error
+
+
+def load(folder: Path) -> tuple[PlasticA2C, MazeRun]:
+    """Load a run's agent and settings.
+
+    Raises:
+        UserError: they are missing or damaged, or do not fit each other.
+    """
+    agent, config = load_agent(folder), read_run(folder)
+    with named(config.env) as name:
+        env = gym.make(name, **config.env_kwargs())
+    env.close()
+    check_spaces(folder, env.observation_space, env.action_space)
+    return agent, config
+
+
+def chosen(run: Path | None) -> Path:
+    """The run folder that is meant.
+
+    Raises:
+        UsageError: none is named, and the package's own is missing.
+    """
+    if run is None and not TRAINED.is_dir():
+        raise UsageError(f"no run folder is named, and there is no trained agent in {TRAINED}: name a run folder")
+    return run or TRAINED
 
 
 def save_checkpoint(folder: Path, agent: PlasticA2C, seconds: float) -> None:
@@ -152,6 +183,42 @@ def check_spaces(folder: Path, observations: gym.Space, actions: gym.Space) -> N
             raise UserError(
                 f"{folder / CONFIG} contradicts itself: its agent and its environment differ: {name} is {differ}"
             )
+
+
+def make_vec(env_id: str, count: int, kwargs: dict[str, Any]) -> gym.vector.VectorEnv:
+    """Make a vector environment; natively batched where there is one that restarts at once.
+
+    Raises:
+        UsageError: the id is unknown, or the environment refuses the settings.
+    """
+    with named(env_id) as name:
+        spec = gym.spec(name)
+        if spec.vector_entry_point is not None and spec.namespace == "PlasticRL":
+            return gym.make_vec(name, num_envs=count, **kwargs)
+        mode = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
+        return gym.make_vec(name, num_envs=count, vectorization_mode="sync", vector_kwargs=mode, **kwargs)
+
+
+@contextmanager
+def named(env_id: str) -> Iterator[str]:
+    """Import the module of a "module:id", also from the working directory; yield the id alone.
+
+    Raises:
+        UsageError: that, or what is done with the id within, cannot be done.
+    """
+    module, _, name = env_id.rpartition(":")
+    try:
+        if module:
+            if os.getcwd() not in sys.path:
+                sys.path.append(os.getcwd())
+            importlib.import_module(module)
+        yield name
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--env {env_id}: there is no module {error.name} to import") from error
+    except (gym.error.Error, ImportError) as error:
+        raise UsageError(f"--env {env_id}: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{env_id} refuses these settings: {error}") from error
 
 
 class Metrics(folders.Course):

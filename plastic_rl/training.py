@@ -15,9 +15,10 @@ from plastic_rl import folders, runs
 from plastic_rl.agents import PlasticA2C
 from plastic_rl.config import MazeRun
 from plastic_rl.errors import DivergenceError, UsageError, UserError, invocation
+from plastic_rl.evaluation import assess, comparison
 from plastic_rl.modules.controls import count_parameters
 from plastic_rl.ops import get_num_threads, set_num_threads
-from plastic_rl.playing import assess, comparison, make_vec, write_lifetime
+from plastic_rl.playing import write_lifetime
 from plastic_rl.plots import learning_curve
 from plastic_rl.session import Interruption, Progress, Session, check_machine, resumed, session, thread_count
 from plastic_rl.tables import duration, number
@@ -128,7 +129,7 @@ def train(config: MazeRun) -> None:
             this.folder, config = config.resume, resumed(config, runs.read_run(config.resume), "steps")
         torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
         set_num_threads(thread_count(config))
-        env = make_vec(config.env, config.envs, config.env_kwargs())
+        env = runs.make_vec(config.env, config.envs, config.env_kwargs())
         try:
             schedule = Schedule(config.learning_rate, config.decay_steps)
             folder = this.folder
