@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from plastic_rl.config import Evaluate, Images, MazeRun, Memorize, Play, TaskRun, Watch
+from plastic_rl.config import Compare, Evaluate, Images, MazeRun, Memorize, Play, TaskRun, Watch
 from plastic_rl.errors import UserError, program
 
 Command = (
     Annotated[MazeRun, tyro.conf.subcommand("maze")]
     | Annotated[Memorize, tyro.conf.subcommand("memorize")]
     | Annotated[Images, tyro.conf.subcommand("images")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Play, tyro.conf.subcommand("play")]
@@ -63,6 +64,11 @@ def _run(config: object) -> None:
         from plastic_rl.training import train
 
         train(config)
+        return
+    if isinstance(config, Compare):
+        from plastic_rl.comparing import compare
+
+        compare(config)
         return
     if isinstance(config, TaskRun):
         from plastic_rl import supervised

@@ -47,6 +47,23 @@ class Run:
         return cls(**settings)
 
 
+MAZE_PRESETS: dict[str, dict[str, Any]] = {
+    "tuned": {
+        "steps": 12_000_000, "decay_steps": 12_000_000, "n_steps": 50, "learning_rate": 1e-3, "gamma": 0.95,
+        "gae_lambda": 0.8, "squared_prob_coef": 0.01, "vf_coef": 0.03, "max_grad_norm": 1.0,
+    },
+    "paper": {
+        "steps": 250_000_000, "decay_steps": 0, "learning_rate": 1e-4, "gamma": 0.9, "gae_lambda": 1.0,
+        "squared_prob_coef": 0.03, "vf_coef": 0.1, "max_grad_norm": 4.0,
+    },
+}  # fmt: skip
+
+AGENT_SETTINGS = (
+    "n_steps", "gamma", "gae_lambda", "ent_coef", "squared_prob_coef", "vf_coef", "max_grad_norm",
+    "normalize_advantage", "seed",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class MazeRun(Run):
     """Train a plastic agent with A2C to learn, within each lifetime, where a maze's hidden goal is."""
@@ -55,8 +72,10 @@ class MazeRun(Run):
     """Run folder, new or empty; by default one under runs/ named after the time."""
     resume: Path | None = None
     """Run folder to go on with. Its settings hold; only --steps, --threads and --device can be given anew."""
-    steps: int = 12_000_000
-    """Environment steps in all, over all mazes; rounded up to whole updates."""
+    preset: Literal["tuned", "paper"] = "tuned"
+    """Where settings that are not given come from: found by tuning, or those of the paper (4.5)."""
+    steps: int | None = None
+    """Environment steps in all, over all mazes; rounded up to whole updates. Default: the preset's, 12M or 250M."""
     seed: int = 0
     """Of all random numbers: with it, a run can be repeated."""
     threads: int | None = None
@@ -97,23 +116,24 @@ class MazeRun(Run):
     envs: int = 16
     """Lifetimes lived side by side."""
     n_steps: int | None = None
-    """Steps per maze and update. Default: the whole lifetime."""
-    learning_rate: float = 5e-4
-    """Adam's learning rate at the start."""
-    decay_steps: int = 12_000_000
-    """Environment steps over which the learning rate falls linearly to a tenth; 0: it stays."""
-    gamma: float = 0.9
-    """Discount factor."""
-    gae_lambda: float = 1.0
-    """Of generalized advantage estimation; 1: returns minus values, as in the paper."""
+    """Steps per maze and update. Default: the preset's, 50 or the whole lifetime."""
+    learning_rate: float | None = None
+    """Adam's learning rate at the start. Default: the preset's, 1e-3 or 1e-4."""
+    decay_steps: int | None = None
+    """Environment steps over which the learning rate falls linearly to a tenth; 0: it stays. Default: 12M or 0."""
+    gamma: float | None = None
+    """Discount factor. Default: the preset's, 0.95 or 0.9."""
+    gae_lambda: float | None = None
+    """Of generalized advantage estimation; 1: returns minus values. Default: the preset's, 0.8 or 1."""
     ent_coef: float = 0.0
     """Weight of the entropy bonus."""
-    squared_prob_coef: float = 0.03
-    """Weight of the penalty on squared action probabilities, the paper's stand-in for the entropy bonus."""
-    vf_coef: float = 0.1
-    """Weight of the squared error of the values."""
-    max_grad_norm: float = 4.0
-    """Norm to which gradients are clipped."""
+    squared_prob_coef: float | None = None
+    """Weight of the penalty on squared action probabilities, the paper's stand-in for the entropy bonus.
+    Default: the preset's, 0.01 or 0.03."""
+    vf_coef: float | None = None
+    """Weight of the squared error of the values. Default: the preset's, 0.03 or 0.1."""
+    max_grad_norm: float | None = None
+    """Norm to which gradients are clipped. Default: the preset's, 1 or 4."""
     normalize_advantage: bool = False
     """Whether to scale advantages to standard deviation 1 in each update."""
 
@@ -139,11 +159,20 @@ class MazeRun(Run):
             # PyTorch's Adam cannot compute with numbers near the largest of float32.
             _require(self, name, lambda v: 0 < v <= 1e30, "above 0 and at most 1e30")
 
+    def resolved(self) -> "MazeRun":
+        """Return these settings, with the preset's in place of None."""
+        preset = MAZE_PRESETS[self.preset] | ({"n_steps": self.lifetime} if self.preset == "paper" else {})
+        return replace(self, **{name: v for name, v in preset.items() if getattr(self, name) is None})
+
     def env_kwargs(self) -> dict[str, Any]:
         """Return the settings of the maze; for other environments, those that were changed."""
         names = ("size", "lifetime", "view", "wall_penalty", "goal", "teleport")
         wanted = names if "PlasticRL/" in self.env else changed(self).intersection(names)
         return {name: getattr(self, name) for name in wanted}
+
+    def agent_settings(self) -> dict[str, Any]:
+        """Return the settings of A2C."""
+        return {name: getattr(self, name) for name in AGENT_SETTINGS}
 
     def policy_kwargs(self) -> dict[str, Any]:
         """Return the settings of the network."""
@@ -154,6 +183,19 @@ class MazeRun(Run):
             kwargs["nonlinearity"] = self.nonlinearity
         return kwargs
 
+
+# The kinds of agents that are compared, by what they differ in from the first.
+Agent = Literal["plastic", "oja", "clip", "shared", "rnn", "rnn-wide", "lstm", "memoryless"]
+AGENTS: dict[str, dict[str, Any]] = {
+    "plastic": {},
+    "oja": {"rule": "oja"},
+    "clip": {"rule": "clip"},
+    "shared": {"alpha": "shared"},
+    "rnn": {"core": "rnn"},
+    "rnn-wide": {"core": "rnn"},
+    "lstm": {"core": "lstm"},
+    "memoryless": {"core": "memoryless"},
+}
 
 TaskRunT = TypeVar("TaskRunT", bound="TaskRun")
 
@@ -322,6 +364,63 @@ class Images(TaskRun):
         """Return the settings of the task."""
         names = ("presentation_steps", "blank_steps", "cycles", "test_steps")
         return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Train several kinds of agents with several seeds each, side by side, and draw their curves in one figure.
+
+    A comparison that was stopped goes on when it is called again.
+    """
+
+    out: Path = Path("runs/comparison")
+    """Folder of the comparison, with a run folder for each agent and seed."""
+    agents: tuple[Agent, ...] = get_args(Agent)
+    """Which ones: the plastic agent; its rules oja and clip; one plasticity coefficient for all its connections
+    (shared); a plain rnn with as many neurons, or with as many parameters (rnn-wide); an lstm with as many
+    parameters; a network without memory."""
+    seeds: int = 3
+    """Runs of each agent, of seeds 0, 1, 2, ..."""
+    jobs: int | None = None
+    """Runs at a time, of one thread each; by default as many as there are cores."""
+    preset: Literal["tuned", "paper"] = "tuned"
+    """Settings of learning, for all agents alike; the learning rate falls over the whole run where it falls."""
+    steps: int = 30_000_000
+    """Environment steps of each run."""
+    learning_rate: float | None = None
+    """Adam's learning rate at the start. Default: the preset's."""
+    env: str = "PlasticRL/GridMaze-v0"
+    """Environment id of a maze of this package."""
+    size: int = 11
+    """Cells a side of the maze, outer wall included: odd, at least 5."""
+    lifetime: int = 250
+    """Steps in a lifetime."""
+    hidden_size: int = 100
+    """Neurons of the plastic agent."""
+    log_every: int = 200_000
+    """Environment steps between points of the curves."""
+    eval_episodes: int = 300
+    """Fresh lifetimes that each finished agent is tested on."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers; the runs check the rest."""
+        for name in ("seeds", "jobs"):
+            _require(self, name, lambda v: v >= 1, "at least 1")
+        _require(self, "agents", lambda v: len(v) > 0, "at least one")
+        self.run_settings("plastic", 0)
+
+    def run_settings(self, agent: str, seed: int) -> MazeRun:
+        """Return the settings of one run; of an agent of another size, that size is still to be set.
+
+        Raises:
+            UsageError: a setting is out of bounds.
+        """
+        names = (
+            "preset", "steps", "learning_rate", "env", "size", "lifetime", "hidden_size", "log_every", "eval_episodes",
+        )  # fmt: skip
+        kwargs = {name: getattr(self, name) for name in names}
+        decay = self.steps if MAZE_PRESETS[self.preset]["decay_steps"] else 0
+        return MazeRun(**kwargs, **AGENTS[agent], seed=seed, threads=1, decay_steps=decay).resolved()
 
 
 @dataclass(frozen=True)

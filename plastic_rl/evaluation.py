@@ -104,6 +104,7 @@ def _steps(count: float | None) -> str:
 
 def evaluate(config: Evaluate) -> None:
     """Test a run's agent, with its memory and without parts of it; print a table and write summary.json."""
+    torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
     folder = runs.chosen(config.run)
     agent, run = runs.load(folder)
     out = config.out or (config.run or Path()) / "evaluation"

@@ -128,6 +128,7 @@ class Scene:
 
 def watch(config: Watch) -> None:
     """Show an agent and its network in a window, or write a GIF."""
+    torch.set_num_threads(1)  # as in evaluate
     if config.gif is not None and config.gif.suffix.lower() != ".gif":
         raise UsageError(f"--gif {config.gif}: expected a name that ends in .gif")
     agent, run = runs.load(runs.chosen(config.run))
@@ -212,6 +213,7 @@ def _window(fps: int, instead: str) -> Iterator[MazeWindow]:
 
 def play(config: Play) -> None:
     """Let a person drive the maze, and then the agent, through the same lifetimes."""
+    torch.set_num_threads(1)  # as in evaluate
     agent, name, kwargs = _opponent(config)
     try:
         env, twin = (gym.make(name, render_mode="rgb_array", **kwargs) for _ in range(2))

@@ -1,5 +1,6 @@
 """Pictures of a run: its learning curve, and a lifetime as an animation; what all figures have in common."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from plastic_rl.tables import number
 
 COLORS = 64  # of an animation: enough for both sides of a heat map and for smooth edges
 BLUE, INK, FAINT, GRID = "#2563eb", "#1e293b", "#6b778c", "#e5e9f0"
+# Of groups of curves: told apart by people with any kind of colour vision (Okabe and Ito's, darkened for lines).
+COLOURS = (BLUE, "#d55e00", "#009e73", "#cc79a7", "#6b778c", "#b8860b", "#56b4e9", "#000000")
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -48,6 +51,12 @@ def learning_curve(
             ha="right", va="top" if below else "bottom", color=FAINT, fontsize=9,
         )  # fmt: skip
     axes.set_title(title, color=INK, fontsize=11, loc="left")
+    _dress(axes, right, labels)
+    save(figure, path)
+
+
+def _dress(axes: Any, right: float, labels: tuple[str, str]) -> None:
+    """Give axes from 0 to the right end their labels and colours."""
     axes.set_xlabel(labels[0], color=INK)
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
     axes.set_ylabel(labels[1], color=INK)
@@ -60,6 +69,31 @@ def learning_curve(
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color(FAINT)
+
+
+def compared_curves(
+    path: Path, groups: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]], labels: tuple[str, str, str]
+) -> None:
+    """Draw groups of curves twice, against each of two measures of effort: median, and quartiles as a band.
+
+    Args:
+        path: of the PNG file.
+        groups: by name, curves of a group, each of two efforts and a result, one-dimensional and of the same length.
+        labels: of the two efforts and of the result.
+    """
+    figure = new_figure(11, 4.4)
+    for effort, axes in enumerate(figure.subplots(1, 2, sharey=True)):
+        right = 0.0
+        for (name, curves), color in zip(groups.items(), itertools.cycle(COLOURS)):
+            # Where all curves of the group are known.
+            low, high = max(curve[effort][0] for curve in curves), min(curve[effort][-1] for curve in curves)
+            x = np.linspace(low, high, 200)
+            ys = [np.interp(x, curve[effort], curve[2]) for curve in curves]
+            axes.plot(x, np.median(ys, 0), color=color, linewidth=2, label=name)
+            axes.fill_between(x, *np.quantile(ys, (0.25, 0.75), 0), color=color, alpha=0.18, linewidth=0)
+            right = max(right, high)
+        _dress(axes, right, (labels[effort], labels[2] if effort == 0 else ""))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False, labelcolor=INK)
     save(figure, path)
 
 

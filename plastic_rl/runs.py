@@ -35,9 +35,6 @@ from plastic_rl.folders import write_json as write_json
 TRAINED = Path(__file__).parent / "trained" / "maze"  # the run folder that comes with the package
 CHECKPOINT, GIF = "checkpoint.zip", "lifetime.gif"
 FILES = (*folders.FILES, CHECKPOINT, GIF)
-LEARNING = (
-    "gamma", "gae_lambda", "ent_coef", "squared_prob_coef", "vf_coef", "max_grad_norm", "normalize_advantage", "seed",
-)  # fmt: skip
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -155,8 +152,9 @@ def load_checkpoint(folder: Path, env: VectorEnv, device: str, **settings: Any) 
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"cannot go on from {path}: {error}") from error
     config = read_run(folder)
-    found = {name: getattr(agent, name) for name in LEARNING} | agent.policy_kwargs
-    for name, value in ({name: getattr(config, name) for name in LEARNING} | config.policy_kwargs()).items():
+    expected = config.agent_settings() | config.policy_kwargs()
+    found = {name: getattr(agent, name) for name in config.agent_settings()} | agent.policy_kwargs
+    for name, value in expected.items():
         if found.get(name) != value:
             raise UserError(
                 f"cannot go on from {path}: it is of another run, whose {name} is {found.get(name)}; "

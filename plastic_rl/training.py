@@ -58,6 +58,7 @@ class Recorder(BaseCallback):
     def _on_training_start(self) -> None:
         self._began = self._saved = self._logged = time.perf_counter()
         self._logged_steps = self.num_timesteps
+        assert self.config.steps is not None
         self._progress = Progress("steps", self.config.steps, self.num_timesteps)
 
     def _on_rollout_start(self) -> None:
@@ -127,10 +128,13 @@ def train(config: MazeRun) -> None:
     with session("maze", memory) as this:
         if config.resume is not None:
             this.folder, config = config.resume, resumed(config, runs.read_run(config.resume), "steps")
+        config = config.resolved()
         torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
         set_num_threads(thread_count(config))
         env = runs.make_vec(config.env, config.envs, config.env_kwargs())
         try:
+            assert config.learning_rate is not None
+            assert config.decay_steps is not None
             schedule = Schedule(config.learning_rate, config.decay_steps)
             folder = this.folder
             if folder is None:
@@ -154,23 +158,14 @@ def _new_agent(config: MazeRun, env: Any, schedule: Schedule) -> PlasticA2C:
                 f"--env {config.env} has {what} of a kind that is not supported: {space} "
                 "is neither Box nor Discrete; a Gymnasium wrapper may flatten it"
             )
-    lifetime = getattr(getattr(env.unwrapped, "config", None), "lifetime", 250)
     try:
         return PlasticA2C(
             "PlasticPolicy",
             env,
             learning_rate=schedule,
-            n_steps=config.n_steps or lifetime,
-            gamma=config.gamma,
-            gae_lambda=config.gae_lambda,
-            ent_coef=config.ent_coef,
-            squared_prob_coef=config.squared_prob_coef,
-            vf_coef=config.vf_coef,
-            max_grad_norm=config.max_grad_norm,
-            normalize_advantage=config.normalize_advantage,
+            **config.agent_settings(),
             stats_window_size=_window(config),
             policy_kwargs=config.policy_kwargs(),
-            seed=config.seed,
             device=config.device,
         )
     except (TypeError, ValueError, NotImplementedError, AssertionError) as error:
@@ -182,6 +177,7 @@ def _kept_agent(folder: Path, config: MazeRun, env: Any, schedule: Schedule) -> 
     agent, seconds = runs.load_checkpoint(
         folder, env, config.device, learning_rate=schedule, stats_window_size=_window(config)
     )
+    assert config.steps is not None
     if agent.num_timesteps >= config.steps and (folder / runs.SUMMARY).exists():
         raise UsageError(
             f"{folder} has finished its {agent.num_timesteps} steps: to go on, give a larger number, "
@@ -213,6 +209,7 @@ def _run(folder: Path, config: MazeRun, agent: PlasticA2C, recorder: Recorder, t
     )
     if agent.num_timesteps:
         print(f"going on from step {agent.num_timesteps}", flush=True)
+    assert config.steps is not None
     if agent.num_timesteps < config.steps:
         _learn(folder, config, agent, recorder, this)
     _finish(folder, config, agent, recorder.seconds)
@@ -222,6 +219,7 @@ def _learn(folder: Path, config: MazeRun, agent: PlasticA2C, recorder: Recorder,
     # They are of a shorter run.
     for name in (runs.SUMMARY, runs.CURVE, runs.GIF):
         (folder / name).unlink(missing_ok=True)
+    assert config.steps is not None
     left, done = config.steps - agent.num_timesteps, agent.num_timesteps
     recorder.interruption.patient = True
     try:
