@@ -141,7 +141,7 @@ class RNNCore(_Core):
         layer: Any = self.layer  # its weights' names are made up as it is built, so that types cannot be checked
         function, x = NONLINEARITIES[layer.nonlinearity], state.hidden
         net_input = layer.bias_hh_l0.expand(*input.shape[:2], -1)
-        if isinstance(layer, nn.RNN):
+        if self.input_size:
             net_input = net_input + F.linear(input, layer.weight_ih_l0, layer.bias_ih_l0)
         outputs = []
         for t, u in enumerate(net_input):

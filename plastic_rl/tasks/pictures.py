@@ -1,9 +1,10 @@
-"""Pictures of the completion tasks; arrays in, PNG files out."""
+"""Pictures of the completion tasks: tensors on the CPU in, PNG files out."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from plastic_rl.plots import FAINT, INK, new_figure, save
 from plastic_rl.tasks.completion import CompletionEpisodes
@@ -12,9 +13,10 @@ ERASED, WRONG = "#e8dcc2", "#dc2626"
 ROWS = 6
 
 
-def draw_patterns(path: Path, prediction: np.ndarray, episodes: CompletionEpisodes) -> None:
-    """Draw the first episode, whose answer is ``(n,)``: its inputs over time; cue, answer, truth and errors."""
-    shown, target, erased = episodes.shown[:, 0], episodes.target[0], episodes.erased[0]
+def draw_patterns(path: Path, prediction: Tensor, episodes: CompletionEpisodes) -> None:
+    """Draw the first episode, of answers ``(B, n)``: its inputs over time; cue, answer, truth and errors."""
+    shown, answer = episodes.shown[:, 0].numpy(), prediction[0].numpy()
+    target, erased = episodes.target[0].numpy(), episodes.erased[0].numpy()
     figure = new_figure(9.6, 5.6)
     above, below = figure.subfigures(2, height_ratios=(1, 1.15))
     axes = above.subplots()
@@ -29,10 +31,10 @@ def draw_patterns(path: Path, prediction: np.ndarray, episodes: CompletionEpisod
         color=INK, fontsize=10, loc="left",
     )  # fmt: skip
 
-    wrong = prediction * target <= 0
+    wrong = answer * target <= 0
     panels: dict[str, Any] = {
         "shown at the end": np.where(erased, np.nan, target),
-        "the network's answer": prediction,
+        "the network's answer": answer,
         "the truth": target,
         f"wrong: {wrong.sum()} of {len(target)} bits": wrong,
     }
@@ -43,7 +45,7 @@ def draw_patterns(path: Path, prediction: np.ndarray, episodes: CompletionEpisod
     save(figure, path)
 
 
-def draw_images(path: Path, prediction: np.ndarray, episodes: CompletionEpisodes, shape: tuple[int, int]) -> None:
+def draw_images(path: Path, prediction: Tensor, episodes: CompletionEpisodes, shape: tuple[int, int]) -> None:
     """Draw a row per episode, at most six: the images shown, the half image, the answer ``(B, n)``, the truth."""
     rows = min(ROWS, len(prediction))
     shown = episodes.items.shape[1]
@@ -51,8 +53,9 @@ def draw_images(path: Path, prediction: np.ndarray, episodes: CompletionEpisodes
     titles = [*(f"shown, {k + 1}" for k in range(shown)), "half of one", "the answer", "the truth"]
     grid = figure.subplots(rows, len(titles), squeeze=False)
     for row, axes_of_row in enumerate(grid):
-        cue = np.where(episodes.erased[row], np.nan, episodes.target[row])
-        pictures = [*episodes.items[row], cue, prediction[row], episodes.target[row]]
+        target = episodes.target[row].numpy()
+        cue = np.where(episodes.erased[row].numpy(), np.nan, target)
+        pictures = [*episodes.items[row].numpy(), cue, prediction[row].numpy(), target]
         for axes, picture, title in zip(axes_of_row, pictures, titles, strict=True):
             _grey(axes, picture.reshape(shape))
             axes.set(xticks=[], yticks=[])
