@@ -10,6 +10,7 @@ from torch import nn
 
 from plastic_rl import folders
 from plastic_rl.config import FRESH, Evaluate, Images, Memorize, TaskRun
+from plastic_rl.data import cifar10_images, synthetic_images
 from plastic_rl.errors import DivergenceError, UsageError, UserError, invocation
 from plastic_rl.modules.ablation import ABLATIONS, ablated
 from plastic_rl.modules.controls import count_parameters
@@ -76,18 +77,15 @@ def make(config: TaskRun) -> tuple[Task, nn.Module]:
 
 
 def load_images(config: Images) -> tuple[np.ndarray, np.ndarray]:
-    """Load grey images within [-1, 1], ``(count, height, width)`` each: for training, and held out."""
-    return stand_in_images(4000), stand_in_images(1000, first=4000)
+    """Load the images of a run, for training and held out; tell which.
 
-
-def stand_in_images(count: int, first: int = 0, side: int = 32) -> np.ndarray:
-    """STAND-IN until plastic_rl.data is there: noise whose amplitude falls with the inverse of frequency."""
-    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :])
-    frequency[0, 0] = np.inf
-    noise = np.random.default_rng(FRESH).standard_normal((first + count, side, side))[first:]
-    images = np.fft.irfft2(np.fft.rfft2(noise) / frequency, s=(side, side))
-    images -= images.mean((1, 2), keepdims=True)
-    return (images / np.abs(images).max((1, 2), keepdims=True)).astype(np.float32)
+    Raises:
+        UserError: they cannot be had.
+    """
+    images = synthetic_images() if config.data == "synthetic" else cifar10_images(config.data_dir)
+    training, held_out = (len(part) for part in images)
+    print(f"{config.data}: {training:,} images to train on, {held_out:,} held out", flush=True)
+    return images
 
 
 def read_run(folder: Path) -> TaskRun:
