@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -141,7 +140,7 @@ def _finish(folder: Path, config: TaskRun, trainer: Trainer) -> None:
             "episodes": trainer.episodes,
             "train_seconds": seconds,
             "episodes_per_second": rate,
-            **results,
+            **_flat(results),
             **course,
             "eval_episodes": config.eval_episodes,
             "parameters": count_parameters(network),
@@ -150,7 +149,7 @@ def _finish(folder: Path, config: TaskRun, trainer: Trainer) -> None:
             "threads": get_num_threads(),
         },
     )
-    print(f"tested on {config.eval_episodes} fresh episodes:\n\n{_as_table({'this network': results})}\n")
+    print(f"tested on {config.eval_episodes} fresh episodes:\n\n{_as_table(results)}\n")
     for name, value in course.items():
         shown = "never" if value is None else number(value)
         print(f"{name.replace('_', ' ') + ':':<24}{shown}")
@@ -160,14 +159,25 @@ def _finish(folder: Path, config: TaskRun, trainer: Trainer) -> None:
     print(f"{'test it further:':<24}{invocation('evaluate', folder)}")
 
 
-def _test(task: Task, network: nn.Module, episodes: int, seed: int) -> dict[str, float]:
-    """Test on fresh episodes; of a task with held-out data, on fresh episodes of both kinds of data."""
+Results = dict[tuple[str, str], dict[str, float]]
+PARTS = {"": "", "train": " on training data", "heldout": " on held-out data"}
+
+
+def _test(task: Task, network: nn.Module, episodes: int, seed: int, ablation: str = "") -> Results:
+    """Test on fresh episodes; of a task with held-out data, on fresh episodes of both kinds of data.
+
+    The results are by ablation and part of the data, both empty where there is none.
+    """
     fresh = task.held_out()
-    if fresh is task:
-        return assess(task, network, episodes, FRESH + seed)
-    parts = {"train": task, "heldout": fresh}
-    found = {part: assess(one, network, episodes, FRESH + seed) for part, one in parts.items()}
-    return {f"{name}_{part}": value for part, values in found.items() for name, value in values.items()}
+    parts = {"": task} if fresh is task else {"train": task, "heldout": fresh}
+    return {(ablation, part): assess(one, network, episodes, FRESH + seed) for part, one in parts.items()}
+
+
+def _flat(results: Results) -> dict[str, float]:
+    """Results by name, as in summary.json."""
+    return {
+        "_".join(filter(None, (name, *key))): value for key, values in results.items() for name, value in values.items()
+    }
 
 
 def _draw_curve(path: Path, rows: list[dict[str, float]], trainer: Trainer, title: str) -> None:
@@ -190,11 +200,12 @@ def _draw_episodes(path: Path, task: Task, network: nn.Module, seed: int) -> Non
     task.draw(path, prediction.cpu(), type(episodes)(*(part.cpu() for part in episodes)))
 
 
-def _as_table(results: dict[str, dict[str, float]]) -> str:
+def _as_table(results: Results) -> str:
     """Rows of results under their names; shares of wrong bits in percent."""
     names = list(next(iter(results.values())))
     rows = [["", *(name.replace("_", " ") for name in names)]]
-    for title, values in results.items():
+    for (ablation, part), values in results.items():
+        title = (f"with its {ablation.replace('_', ' at ')}" if ablation else "this network") + PARTS[part]
         cells = (f"{values[n]:.2%}" if n.startswith("wrong") else f"{values[n]:.4g}" for n in names)
         rows.append([title, *cells])
     return table(rows)
@@ -232,14 +243,11 @@ def evaluate(config: Evaluate, folder: Path) -> None:
     folders.check_no_run(out)
     folders.make_folder(out, "--out")
     episodes = config.episodes or run.eval_episodes
-    results = {"this network": _test(task, network, episodes, config.seed)}
-    summary: dict[str, Any] = dict(results["this network"])
+    results = _test(task, network, episodes, config.seed)
     if run.core == "plastic":
         for ablation in ABLATIONS:
             with ablated(network, ablation):
-                found = _test(task, network, episodes, config.seed)
-            results[f"with its {ablation.replace('_', ' at ')}"] = found
-            summary |= {f"{name}_{ablation}": value for name, value in found.items()}
+                results |= _test(task, network, episodes, config.seed, ablation)
     _draw_episodes(out / PICTURE, task, network, config.seed)
     folders.write_json(
         out / folders.SUMMARY,
@@ -248,7 +256,7 @@ def evaluate(config: Evaluate, folder: Path) -> None:
             "command": run.command,
             "trained_episodes": trained,
             "episodes": episodes,
-            **summary,
+            **_flat(results),
             "seed": config.seed,
         },
     )

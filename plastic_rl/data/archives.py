@@ -77,8 +77,8 @@ def download(archive: Published) -> Path:
         fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 16, timeout=PATIENCE)
         pooch.retrieve(str(archive), archive.checksum, archive.name, path.parent, downloader=fetch)
     except requests.HTTPError as error:
-        assert error.response is not None
-        raise UserError(f"{archive} is refused ({error.response.status_code}): {instead}") from error
+        said = str(error).partition(" for url")[0]
+        raise UserError(f"{archive} is refused ({said}): {instead}") from error
     except requests.RequestException as error:
         raise UserError(f"{archive} cannot be reached, or the connection broke: try again, or {instead}") from error
     except ValueError as error:
