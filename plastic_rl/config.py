@@ -337,7 +337,7 @@ class Images(TaskRun):
     data: Literal["cifar10", "synthetic"] = "cifar10"
     """Photographs of 32 x 32 pixels in grey, or noise with the spectrum of photographs, which needs no download."""
     data_dir: Path | None = None
-    """Folder of the photographs. Default: the package's own in the user's cache."""
+    """Folder with cifar-10-binary.tar.gz or what is in it. Default: downloaded once (170 MB) into the user's cache."""
     learn_eta: bool = True
     """Whether to train eta too."""
     presentation_steps: int = 20
@@ -350,6 +350,12 @@ class Images(TaskRun):
     """Steps for which the half image is shown."""
 
     command: ClassVar[str] = "images"
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the images."""
+        super().__post_init__()
+        if self.data != "cifar10" and self.data_dir is not None:
+            raise UsageError(f"--data-dir is for photographs, not for --data {self.data}: leave one of them out")
 
     def defaults(self) -> dict[str, Any]:
         """Return the paper's."""

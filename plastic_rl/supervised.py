@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from torch import nn
 
 from plastic_rl import folders
 from plastic_rl.config import FRESH, Evaluate, Images, Memorize, TaskRun
+from plastic_rl.data import cifar10_images, synthetic_images
 from plastic_rl.errors import DivergenceError, UsageError, UserError, invocation
 from plastic_rl.modules.ablation import ABLATIONS, ablated
 from plastic_rl.modules.controls import count_parameters
@@ -76,18 +76,15 @@ def make(config: TaskRun) -> tuple[Task, nn.Module]:
 
 
 def load_images(config: Images) -> tuple[np.ndarray, np.ndarray]:
-    """Load grey images within [-1, 1], ``(count, height, width)`` each: for training, and held out."""
-    return stand_in_images(4000), stand_in_images(1000, first=4000)
+    """Load the images of a run, for training and held out; tell which.
 
-
-def stand_in_images(count: int, first: int = 0, side: int = 32) -> np.ndarray:
-    """STAND-IN until plastic_rl.data is there: noise whose amplitude falls with the inverse of frequency."""
-    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :])
-    frequency[0, 0] = np.inf
-    noise = np.random.default_rng(FRESH).standard_normal((first + count, side, side))[first:]
-    images = np.fft.irfft2(np.fft.rfft2(noise) / frequency, s=(side, side))
-    images -= images.mean((1, 2), keepdims=True)
-    return (images / np.abs(images).max((1, 2), keepdims=True)).astype(np.float32)
+    Raises:
+        UserError: they cannot be had.
+    """
+    images = synthetic_images() if config.data == "synthetic" else cifar10_images(config.data_dir)
+    training, held_out = (len(part) for part in images)
+    print(f"{config.data}: {training:,} images to train on, {held_out:,} held out", flush=True)
+    return images
 
 
 def read_run(folder: Path) -> TaskRun:
@@ -143,7 +140,7 @@ def _finish(folder: Path, config: TaskRun, trainer: Trainer) -> None:
             "episodes": trainer.episodes,
             "train_seconds": seconds,
             "episodes_per_second": rate,
-            **results,
+            **_flat(results),
             **course,
             "eval_episodes": config.eval_episodes,
             "parameters": count_parameters(network),
@@ -152,7 +149,7 @@ def _finish(folder: Path, config: TaskRun, trainer: Trainer) -> None:
             "threads": get_num_threads(),
         },
     )
-    print(f"tested on {config.eval_episodes} fresh episodes:\n\n{_as_table({'this network': results})}\n")
+    print(f"tested on {config.eval_episodes} fresh episodes:\n\n{_as_table(results)}\n")
     for name, value in course.items():
         shown = "never" if value is None else number(value)
         print(f"{name.replace('_', ' ') + ':':<24}{shown}")
@@ -162,14 +159,25 @@ def _finish(folder: Path, config: TaskRun, trainer: Trainer) -> None:
     print(f"{'test it further:':<24}{invocation('evaluate', folder)}")
 
 
-def _test(task: Task, network: nn.Module, episodes: int, seed: int) -> dict[str, float]:
-    """Test on fresh episodes; of a task with held-out data, on fresh episodes of both kinds of data."""
+Results = dict[tuple[str, str], dict[str, float]]
+PARTS = {"": "", "train": " on training data", "heldout": " on held-out data"}
+
+
+def _test(task: Task, network: nn.Module, episodes: int, seed: int, ablation: str = "") -> Results:
+    """Test on fresh episodes; of a task with held-out data, on fresh episodes of both kinds of data.
+
+    The results are by ablation and part of the data, both empty where there is none.
+    """
     fresh = task.held_out()
-    if fresh is task:
-        return assess(task, network, episodes, FRESH + seed)
-    parts = {"train": task, "heldout": fresh}
-    found = {part: assess(one, network, episodes, FRESH + seed) for part, one in parts.items()}
-    return {f"{name}_{part}": value for part, values in found.items() for name, value in values.items()}
+    parts = {"": task} if fresh is task else {"train": task, "heldout": fresh}
+    return {(ablation, part): assess(one, network, episodes, FRESH + seed) for part, one in parts.items()}
+
+
+def _flat(results: Results) -> dict[str, float]:
+    """Results by name, as in summary.json."""
+    return {
+        "_".join(filter(None, (name, *key))): value for key, values in results.items() for name, value in values.items()
+    }
 
 
 def _draw_curve(path: Path, rows: list[dict[str, float]], trainer: Trainer, title: str) -> None:
@@ -192,11 +200,12 @@ def _draw_episodes(path: Path, task: Task, network: nn.Module, seed: int) -> Non
     task.draw(path, prediction.cpu(), type(episodes)(*(part.cpu() for part in episodes)))
 
 
-def _as_table(results: dict[str, dict[str, float]]) -> str:
+def _as_table(results: Results) -> str:
     """Rows of results under their names; shares of wrong bits in percent."""
     names = list(next(iter(results.values())))
     rows = [["", *(name.replace("_", " ") for name in names)]]
-    for title, values in results.items():
+    for (ablation, part), values in results.items():
+        title = (f"with its {ablation.replace('_', ' at ')}" if ablation else "this network") + PARTS[part]
         cells = (f"{values[n]:.2%}" if n.startswith("wrong") else f"{values[n]:.4g}" for n in names)
         rows.append([title, *cells])
     return table(rows)
@@ -234,14 +243,11 @@ def evaluate(config: Evaluate, folder: Path) -> None:
     folders.check_no_run(out)
     folders.make_folder(out, "--out")
     episodes = config.episodes or run.eval_episodes
-    results = {"this network": _test(task, network, episodes, config.seed)}
-    summary: dict[str, Any] = dict(results["this network"])
+    results = _test(task, network, episodes, config.seed)
     if run.core == "plastic":
         for ablation in ABLATIONS:
             with ablated(network, ablation):
-                found = _test(task, network, episodes, config.seed)
-            results[f"with its {ablation.replace('_', ' at ')}"] = found
-            summary |= {f"{name}_{ablation}": value for name, value in found.items()}
+                results |= _test(task, network, episodes, config.seed, ablation)
     _draw_episodes(out / PICTURE, task, network, config.seed)
     folders.write_json(
         out / folders.SUMMARY,
@@ -250,7 +256,7 @@ def evaluate(config: Evaluate, folder: Path) -> None:
             "command": run.command,
             "trained_episodes": trained,
             "episodes": episodes,
-            **summary,
+            **_flat(results),
             "seed": config.seed,
         },
     )

@@ -138,11 +138,10 @@ class RNNCore(_Core):
         if clamp is None and isinstance(self.layer, nn.RNN):
             output, hidden = self.layer(input, state.hidden.unsqueeze(0))
             return output, RNNState(hidden.squeeze(0))
-        has_input = isinstance(self.layer, nn.RNN)
         layer: Any = self.layer  # its weights' names are made up as it is built, so that types cannot be checked
         function, x = NONLINEARITIES[layer.nonlinearity], state.hidden
         net_input = layer.bias_hh_l0.expand(*input.shape[:2], -1)
-        if has_input:
+        if self.input_size:
             net_input = net_input + F.linear(input, layer.weight_ih_l0, layer.bias_ih_l0)
         outputs = []
         for t, u in enumerate(net_input):

@@ -96,8 +96,7 @@ class ImageCompletion(Completion):
         """Draw a row per episode: the images shown, the half image, the answer, the truth."""
         from plastic_rl.tasks.pictures import draw_images
 
-        shape = (self.height, self.width)
-        draw_images(path, prediction.numpy(), CompletionEpisodes(*(part.numpy() for part in episodes)), shape)
+        draw_images(path, prediction, episodes, (self.height, self.width))
 
 
 def _check(name: str, images: np.ndarray, count: int) -> None:

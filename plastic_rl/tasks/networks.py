@@ -1,7 +1,7 @@
 """The networks of the completion tasks, and the settings of the core in any task's network."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,7 @@ class CoreSettings:
         if self.core == "lstm":
             return LSTMCore(input_size, self.hidden_size)
         core: PlasticRNN | RNNCore
+        drawn: list[Any]  # the names of the control's weights are made up as it is built, so types cannot be checked
         if self.core == "rnn":
             core = RNNCore(input_size, self.hidden_size)
             drawn = [core.layer.weight_hh_l0]

@@ -103,4 +103,4 @@ class PatternCompletion(Completion):
         """Draw the first episode: all that was shown, over time, and below it cue, answer and truth."""
         from plastic_rl.tasks.pictures import draw_patterns
 
-        draw_patterns(path, prediction[0].numpy(), CompletionEpisodes(*(part.numpy() for part in episodes)))
+        draw_patterns(path, prediction, episodes)

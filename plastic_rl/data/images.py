@@ -1,0 +1,118 @@
+"""Grey images of 32 x 32 pixels within [-1, 1], for training and held out: photographs, or noise like them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from plastic_rl.data.archives import Published, check_size, download, read_tar
+from plastic_rl.errors import UserError
+
+SIDE = 32
+RECORD = 1 + 3 * SIDE * SIDE  # bytes of an image: its class, then red, green and blue, row by row
+BATCH = 10_000 * RECORD
+CLASSES = 10
+FOLDER = "cifar-10-batches-bin"
+TRAINING = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
+HELD_OUT = "test_batch.bin"
+# The binary version: the other one is a pickle, which can run any code.
+CIFAR10 = Published(
+    "https://www.cs.toronto.edu/~kriz",
+    "cifar-10-binary.tar.gz",
+    "sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    170,
+)
+
+
+def cifar10_images(folder: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Load the photographs of CIFAR-10 (Krizhevsky, 2009) in grey, as the paper shows them (4.3).
+
+    The three channels are added, the mean of the image is taken away, and it is divided by its largest absolute value.
+
+    Args:
+        folder: holds ``cifar-10-binary.tar.gz``, or what is in it: ``data_batch_1.bin`` to ``data_batch_5.bin`` and
+            ``test_batch.bin``, also in ``cifar-10-batches-bin``. It may be a part of the dataset, with fewer batches
+            or smaller ones. None: the archive is downloaded on first use, verified, and kept in the user's cache.
+
+    Returns:
+        Images to train on, and held out: float32 ``(count, 32, 32)``; 50,000 and 10,000 of the whole dataset.
+
+    Raises:
+        UserError: the data cannot be downloaded, are not there, or are damaged.
+    """
+    path, batches = _find(folder)
+    if HELD_OUT not in batches or not any(name in batches for name in TRAINING):
+        missing = HELD_OUT if HELD_OUT not in batches else TRAINING[0]
+        raise UserError(f"{path} has no {missing}: it is not CIFAR-10 in its binary version; get {CIFAR10}")
+    training = [_grey(f"{name} in {path}", batches[name]) for name in TRAINING if name in batches]
+    return np.concatenate(training), _grey(f"{HELD_OUT} in {path}", batches[HELD_OUT])
+
+
+def _find(folder: Path | None) -> tuple[Path, dict[str, bytes]]:
+    """Find the batches and read them: where they were, and those that are there, by name."""
+    names = (*TRAINING, HELD_OUT)
+    if folder is None:
+        return _unpacked(download(CIFAR10))
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise UserError(f"{folder} {what}: expected a folder with {CIFAR10.name} in it (--data-dir)")
+    for place in (folder, folder / FOLDER):
+        paths = {name: place / name for name in names if (place / name).is_file()}
+        if paths:
+            for path in paths.values():
+                check_size(str(path), path.stat().st_size, BATCH)
+            return place, {name: path.read_bytes() for name, path in paths.items()}
+    if not (folder / CIFAR10.name).is_file():
+        raise UserError(
+            f"{folder} has no CIFAR-10: expected {CIFAR10.name}, or {TRAINING[0]} and the others out of it; "
+            f"get {CIFAR10}, or leave --data-dir out to have it downloaded"
+        )
+    return _unpacked(folder / CIFAR10.name)
+
+
+def _unpacked(archive: Path) -> tuple[Path, dict[str, bytes]]:
+    wanted = {f"{FOLDER}/{name}": BATCH for name in (*TRAINING, HELD_OUT)}
+    return archive, {name.rpartition("/")[2]: content for name, content in read_tar(archive, wanted).items()}
+
+
+def _grey(name: str, batch: bytes) -> np.ndarray:
+    if not batch or len(batch) % RECORD:
+        raise UserError(f"{name} has {len(batch):,} bytes: expected {RECORD:,} for every image; get {CIFAR10} anew")
+    records = np.frombuffer(batch, np.uint8).reshape(-1, RECORD)
+    if records[:, 0].max() >= CLASSES:
+        raise UserError(f"{name} is damaged: it names a class above {CLASSES - 1}; get {CIFAR10} anew")
+    channels = records[:, 1:].reshape(-1, 3, SIDE, SIDE)
+    return _scaled(channels.sum(1, dtype=np.uint16).astype(np.float32))
+
+
+def synthetic_images(training: int = 4000, held_out: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw noise whose amplitude falls with the inverse of spatial frequency, as that of photographs does.
+
+    Source: Field, 1987, "Relations between the statistics of natural images and the response properties of cortical
+    cells". The images are scaled as those of ``cifar10_images`` are.
+
+    Args:
+        training: images to train on.
+        held_out: images to be held out.
+        seed: of the noise.
+
+    Returns:
+        Images to train on, and held out: float32 ``(count, 32, 32)``.
+    """
+    side = 2 * SIDE  # noise made of waves ends as it begins; a part of it does not
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
+    frequency[0, 0] = np.inf
+    generator = np.random.default_rng(seed)
+    images = np.empty((training + held_out, SIDE, SIDE), np.float32)
+    for first in range(0, len(images), 500):  # together they would take much memory
+        part = images[first : first + 500]
+        noise = generator.standard_normal((len(part), side, side), np.float32)
+        part[:] = np.fft.irfft2(np.fft.rfft2(noise) / frequency, s=(side, side))[:, :SIDE, :SIDE]
+    images = _scaled(images)
+    return images[:training], images[training:]
+
+
+def _scaled(images: np.ndarray) -> np.ndarray:
+    """Move each image's mean to 0 and its largest absolute value to 1; one without contrast is 0."""
+    images = images - images.mean((1, 2), keepdims=True)
+    largest = np.abs(images).max((1, 2), keepdims=True)
+    return images / np.where(largest == 0, 1, largest)
