@@ -93,9 +93,9 @@ def compare(config: Compare) -> None:
     Raises:
         UserError: a run failed; the others were finished.
     """
+    sizes = hidden_sizes(config)
     folders.make_folder(config.out, "--out")
     _keep_settings(config)
-    sizes = hidden_sizes(config)
     jobs = [  # the first seed of all agents first: a part of a comparison is of use too
         Job(agent, replace(config.run_settings(agent, seed), hidden_size=sizes[agent]), folder_of(config, agent, seed))
         for seed in range(config.seeds)

@@ -107,3 +107,11 @@ def test_a_run_that_fails_does_not_stop_the_others(refused, tmp_path):
     assert str(log) in error
     assert "a file is in its place" in log.read_text()
     assert [row["agent"] for row in rows_of(out / "agents.csv")] == ["memoryless"]
+
+
+def test_a_comparison_that_cannot_be_leaves_nothing(refused, tmp_path):
+    out = tmp_path / "comparison"
+    assert "is not a maze of this package" in refused("compare", "--out", out, "--env", "CartPole-v1", code=2)
+    assert "size must be an odd" in refused("compare", "--out", out, "--size", 4, code=2)
+    assert "--seeds is 0: expected at least 1" in refused("compare", "--out", out, "--seeds", 0, code=2)
+    assert not out.exists()
