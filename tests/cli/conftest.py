@@ -11,23 +11,9 @@ from plastic_rl.ops import set_num_threads
 
 HERE = Path(__file__).parent
 SMALL = [
-    "--steps",
-    "800",
-    "--log-every",
-    "160",
-    "--hidden-size",
-    "8",
-    "--envs",
-    "4",
-    "--lifetime",
-    "20",
-    "--size",
-    "7",
-    "--eval-episodes",
-    "5",
-    "--threads",
-    "1",
-]
+    "--steps", "800", "--log-every", "160", "--hidden-size", "8", "--envs", "4", "--n-steps", "20", "--lifetime", "20",
+    "--size", "7", "--eval-episodes", "5", "--threads", "1",
+]  # fmt: skip
 
 
 def environment(**changes):

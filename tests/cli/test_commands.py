@@ -265,3 +265,12 @@ def test_a_copied_run_folder_works_elsewhere(trained, call):
     shutil.copytree(trained[0], "copy")
     assert call("evaluate", "copy", "--episodes", 2)[0] == 0
     assert Path("copy/evaluation/summary.json").exists()
+
+
+def test_a_preset_fills_in_what_is_not_given():
+    paper = MazeRun(preset="paper", lifetime=200, gamma=0.8).resolved()
+    assert (paper.n_steps, paper.gamma, paper.gae_lambda, paper.learning_rate) == (200, 0.8, 1.0, 1e-4)
+    tuned = MazeRun(steps=10).resolved()
+    assert (tuned.steps, tuned.n_steps) == (10, 50)
+    assert None not in [value for name, value in tuned.to_json().items() if name not in ("threads",)]
+    assert tuned.resolved() == tuned
