@@ -161,7 +161,7 @@ def test_a_header_made_to_do_harm_is_read_or_refused(tmp_path_factory, where, ot
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         self.server.asked.append(self.path)
         super().do_GET()
 
