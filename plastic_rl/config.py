@@ -301,7 +301,7 @@ class Images(TaskRun):
     data_dir: Path | None = None
     """Folder with cifar-10-binary.tar.gz or what is in it. Default: downloaded once (170 MB) into the user's cache."""
     learn_eta: bool = True
-    """Whether to train eta too."""
+    """Eta is trained too; with --no-learn-eta it stays as it is."""
     presentation_steps: int = 20
     """Steps for which an image is presented."""
     blank_steps: int = 3

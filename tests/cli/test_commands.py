@@ -48,7 +48,8 @@ def test_help_explains_every_option(call, name):
     assert code == 0
     config = {"maze": MazeRun, "memorize": Memorize, "images": Images, "evaluate": Evaluate}.get(name)
     for field in config.__dataclass_fields__ if config else ():
-        assert f"--{field.replace('_', '-')} " in out or field == "run"
+        flag = field.replace("_", "-")
+        assert f"--{flag} " in out or f"--no-{flag} " in out or field == "run"
     assert "{None}" not in out
     if name in ("watch", "play"):
         assert "Keys:" in out

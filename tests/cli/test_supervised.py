@@ -100,8 +100,7 @@ def test_what_memorize_tells(call):
 def test_a_task_that_is_learned_says_when(call):
     easy = ["--patterns", "1", "--bits", "4", "--presentation-steps", "3", "--blank-steps", "1", "--test-steps", "2"]
     words = [*easy, "--eta", "0.3", "--learning-rate", "0.05", "--batch-size", "10", "--threads", "1"]
-    code, out, _ = call("memorize", *words, "--episodes", "1500", "--out", "run")
-    assert code == 0
+    assert call("memorize", *words, "--episodes", "1500", "--out", "run")[0] == 0
     found = summary("run")
     assert found["wrong_bits"] < 0.01
     assert 20 <= found["episodes_to_1_percent"] < 1500
