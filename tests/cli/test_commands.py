@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +48,9 @@ def test_help_explains_every_option(call, name):
     code, out, _ = call(name, "--help")
     assert code == 0
     config = {"maze": MazeRun, "memorize": Memorize, "images": Images, "evaluate": Evaluate}.get(name)
-    for field in config.__dataclass_fields__ if config else ():
-        flag = field.replace("_", "-")
-        assert f"--{flag} " in out or f"--no-{flag} " in out or field == "run"
+    for field in fields(config) if config else ():
+        flag = field.name.replace("_", "-")
+        assert f"--{flag} " in out or f"--no-{flag} " in out or flag == "run"
     assert "{None}" not in out
     if name in ("watch", "play"):
         assert "Keys:" in out
