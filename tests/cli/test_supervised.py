@@ -270,6 +270,7 @@ def test_photographs_that_cannot_be_had(refused, monkeypatch):
     assert "nowhere does not exist: expected a folder" in refused("images", "--data-dir", "nowhere", code=1)
     write_photographs(Path("few"), training=2)
     assert "images holds 2 images: expected at least the 3" in refused("images", "--data-dir", "few", code=2)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr("plastic_rl.data.archives.cache_folder", lambda: Path("cache").absolute())
     monkeypatch.setattr("plastic_rl.data.images.CIFAR10", Published("http://127.0.0.1:1", "x", "md5:0", 1))
     assert "http://127.0.0.1:1/x cannot be reached" in refused("images", "--out", "new", code=1)

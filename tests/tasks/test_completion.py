@@ -173,7 +173,8 @@ def rows(wrong, batch=1):
         ([0.0] * 30 + [0.4] + [0.0] * 40, 1, 51),  # lost, and learned again once the lapse has left the window
         ([0.0] * 30 + [0.4], 1, None),
         ([0.0] * 19, 1, None),
-        ([0.01] * 50, 1, None),  # below 1 %, not at it
+        ([0.2] + [0.0] * 19, 1, None),  # below 1 %, not at it
+        ([0.2] + [0.0] * 20, 1, 21),
         ([0.4, 0.4, 0.0, 0.0, 0.0], 8, 40),  # windows of 3 batches
         ([0.4, 0.0], 64, 128),
         ([], 1, None),
