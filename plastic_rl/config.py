@@ -149,8 +149,7 @@ class MazeRun(Run):
             "steps": 1, "envs": 1, "hidden_size": 1, "log_every": 1, "eval_episodes": 1, "decay_steps": 0,
             "threads": 1, "n_steps": 1, "vf_coef": 0, "ent_coef": 0, "squared_prob_coef": 0, "checkpoint_every": 0,
         }  # fmt: skip
-        for name, least in at_least.items():
-            _require(self, name, partial(operator.le, least), f"at least {least}")
+        _require_at_least(self, at_least)
         _require_seed(self)
         for name in ("gamma", "gae_lambda", "eta"):
             _require(self, name, lambda v: 0 <= v <= 1, "from 0 to 1")
@@ -197,6 +196,7 @@ AGENTS: dict[str, dict[str, Any]] = {
 }
 
 TaskRunT = TypeVar("TaskRunT", bound="TaskRun")
+STEPS = {"presentation_steps": 1, "blank_steps": 0, "cycles": 1, "test_steps": 1}  # of a completion task, at least
 
 
 @dataclass(frozen=True)
@@ -254,8 +254,7 @@ class TaskRun(Run):
             "episodes": 1, "threads": 1, "hidden_size": 1, "batch_size": 1, "decay_episodes": 0, "init_scale": 0,
             "checkpoint_every": 0, "eval_episodes": 1,
         }  # fmt: skip
-        for name, least in at_least.items():
-            _require(self, name, partial(operator.le, least), f"at least {least}")
+        _require_at_least(self, at_least)
         _require_seed(self)
         _require(self, "eta", lambda v: 0 <= v <= 1, "from 0 to 1")
         for name in ("learning_rate", "max_grad_norm"):
@@ -308,6 +307,11 @@ class Memorize(TaskRun):
 
     command: ClassVar[str] = "memorize"
 
+    def __post_init__(self) -> None:
+        """Check what can be checked without the task."""
+        super().__post_init__()
+        _require_at_least(self, STEPS)
+
     def defaults(self) -> dict[str, Any]:
         """Return the preset, which depends on the core."""
         plastic = self.core == "plastic"
@@ -338,7 +342,7 @@ class Images(TaskRun):
     data_dir: Path | None = None
     """Folder with cifar-10-binary.tar.gz or what is in it. Default: downloaded once (170 MB) into the user's cache."""
     learn_eta: bool = True
-    """Whether to train eta too."""
+    """Eta is trained too; with --no-learn-eta it stays as it is."""
     presentation_steps: int = 20
     """Steps for which an image is presented."""
     blank_steps: int = 3
@@ -351,8 +355,9 @@ class Images(TaskRun):
     command: ClassVar[str] = "images"
 
     def __post_init__(self) -> None:
-        """Check what can be checked without the images."""
+        """Check what can be checked without the images, which may have to be downloaded."""
         super().__post_init__()
+        _require_at_least(self, STEPS)
         if self.data != "cifar10" and self.data_dir is not None:
             raise UsageError(f"--data-dir is for photographs, not for --data {self.data}: leave one of them out")
 
@@ -499,6 +504,11 @@ class Play:
     def __post_init__(self) -> None:
         """Check the seed; the maze checks the rest."""
         _require_seed(self)
+
+
+def _require_at_least(config: Any, at_least: Mapping[str, float]) -> None:
+    for name, least in at_least.items():
+        _require(config, name, partial(operator.le, least), f"at least {least}")
 
 
 def _require_seed(config: Any) -> None:

@@ -182,7 +182,7 @@ def _flat(results: Results) -> dict[str, float]:
 
 def _draw_curve(path: Path, rows: list[dict[str, float]], trainer: Trainer, title: str) -> None:
     values = np.array([row[trainer.headline] for row in rows])
-    window = min(RECENT, len(values))
+    window = max(1, min(RECENT, len(values) // 10))  # a longer one would hide how training begins
     x = np.array([row["episodes"] for row in rows])[window - 1 :]
     y = np.convolve(values, np.full(window, 1 / window), "valid")
     name = trainer.headline.replace("_", " ")

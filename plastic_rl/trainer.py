@@ -57,7 +57,8 @@ class Trainer:
         >>> task = PatternCompletion(patterns=2, bits=8, presentation_steps=2, cycles=1, test_steps=2)
         >>> network = task.network(CoreSettings())
         >>> trainer = Trainer(task, network, pathlib.Path(tempfile.mkdtemp()), batch_size=2)
-        >>> trainer.train(10)
+        >>> trainer.train(10)  # doctest: +ELLIPSIS
+             2 of 10 episodes   wrong_bits ...
         True
         >>> trainer.episodes
         10

@@ -19,6 +19,7 @@ import pytest
 import plastic_rl
 import plastic_rl.modules
 import plastic_rl.ops
+import plastic_rl.tasks
 
 ROOT = Path(__file__).parents[1]
 USE = """
@@ -71,6 +72,8 @@ def test_import_is_light(tmp_path, statement):
         "pandas",
         "tyro",
         "rich",
+        "pooch",
+        "requests",
     }
 
 
@@ -95,7 +98,7 @@ def test_public_names_exist():
         "plastic_rnn",
     }
     assert expected <= set(plastic_rl.__all__) <= set(dir(plastic_rl))
-    for module in (plastic_rl, plastic_rl.ops, plastic_rl.modules):
+    for module in (plastic_rl, plastic_rl.ops, plastic_rl.modules, plastic_rl.tasks):
         for name in module.__all__:
             assert getattr(module, name) is not None
     with pytest.raises(AttributeError, match="module 'plastic_rl' has no attribute 'Plastic'"):
@@ -111,14 +114,17 @@ def test_a_users_own_envs_and_agents_are_not_in_the_way(project):
 
 
 def documented_modules():
-    for package in (plastic_rl.ops, plastic_rl.modules):
+    for package in (plastic_rl.ops, plastic_rl.modules, plastic_rl.tasks):
         yield package.__name__
         for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
             yield module.name
 
 
 def test_examples_in_docstrings_run():
-    results = [doctest.testmod(import_module(name)) for name in ("plastic_rl.rules", *documented_modules())]
+    results = [
+        doctest.testmod(import_module(name))
+        for name in ("plastic_rl.rules", "plastic_rl.trainer", *documented_modules())
+    ]
     assert not sum(result.failed for result in results)
     assert sum(result.attempted for result in results) >= 10
 

@@ -3,7 +3,14 @@
 from plastic_rl.tasks.base import Task
 from plastic_rl.tasks.completion import CompletionEpisodes
 from plastic_rl.tasks.images import ImageCompletion
-from plastic_rl.tasks.networks import CoreSettings
+from plastic_rl.tasks.networks import CoreSettings, completion_network
 from plastic_rl.tasks.patterns import PatternCompletion
 
-__all__ = ["CompletionEpisodes", "CoreSettings", "ImageCompletion", "PatternCompletion", "Task"]
+__all__ = [
+    "CompletionEpisodes",
+    "CoreSettings",
+    "ImageCompletion",
+    "PatternCompletion",
+    "Task",
+    "completion_network",
+]

@@ -25,7 +25,7 @@ def draw_patterns(path: Path, prediction: Tensor, episodes: CompletionEpisodes) 
     most = min(len(target), 100)  # more rows would be finer than the picture
     _grey(axes, shown[:, :most].T, aspect="auto")
     axes.set_xlabel("step", color=INK, fontsize=9)
-    rest = "" if most == len(target) else f" (first {most} of {len(target)})"
+    rest = "" if most == len(target) else f" (first {most} of {len(target)} bits)"
     axes.set_ylabel("bit", color=INK, fontsize=9)
     axes.tick_params(colors=FAINT, labelsize=8)
     axes.set_title(

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 import plastic_rl
 from plastic_rl import folders, runs
-from plastic_rl.config import FRESH, Evaluate, MazeRun
+from plastic_rl.config import FRESH, Evaluate, Images, MazeRun, Memorize
 from plastic_rl.tables import duration, number, table
 from plastic_rl.trials import ABLATIONS
 
@@ -32,7 +33,7 @@ def test_every_way_to_call_the_program_does_the_same(command, tmp_path, program)
         pytest.skip("not installed as a script")
     result = command("--help", cwd=tmp_path, program=program)
     assert result.returncode == 0
-    for name in ("maze", "evaluate", "watch", "play"):
+    for name in ("maze", "memorize", "images", "evaluate", "watch", "play"):
         assert f"• {name} " in result.stdout
     called = result.stdout.split()[1:4]
     assert {"train.py": "python", "plastic_rl.cli": "python"}.get(program[-1], called[0]) == called[0]
@@ -42,13 +43,14 @@ def test_every_way_to_call_the_program_does_the_same(command, tmp_path, program)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["maze", "evaluate", "watch", "play"])
+@pytest.mark.parametrize("name", ["maze", "memorize", "images", "evaluate", "watch", "play"])
 def test_help_explains_every_option(call, name):
     code, out, _ = call(name, "--help")
     assert code == 0
-    config = {"maze": MazeRun, "evaluate": Evaluate}.get(name)
-    for field in config.__dataclass_fields__ if config else ():
-        assert f"--{field.replace('_', '-')} " in out or field == "run"
+    config = {"maze": MazeRun, "memorize": Memorize, "images": Images, "evaluate": Evaluate}.get(name)
+    for field in fields(config) if config else ():
+        flag = field.name.replace("_", "-")
+        assert f"--{flag} " in out or f"--no-{flag} " in out or flag == "run"
     assert "{None}" not in out
     if name in ("watch", "play"):
         assert "Keys:" in out

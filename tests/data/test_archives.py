@@ -9,7 +9,7 @@ import threading
 from functools import partial
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from plastic_rl.data import archives
@@ -116,6 +116,7 @@ def test_an_entry_that_is_cut_short_is_refused(read):
         read(gzip.compress(inside[: tarfile.BLOCKSIZE + 40]))
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(gzip.decompress(GOOD)) - 1), st.binary(min_size=1, max_size=600))
 @example(124, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00")  # a size below zero
 @example(156, b"x")  # a pax header
@@ -142,6 +143,7 @@ def checked(inside):
     return bytes(header)
 
 
+@settings(deadline=None)
 @given(st.integers(100, 500), st.binary(min_size=1, max_size=20), st.sampled_from(sorted(b"05LKxgS\x00")))
 @example(124, b"\xff" * 12, ord("0"))
 @example(124, b"\x80" + b"\xff" * 11, ord("x"))
@@ -161,7 +163,7 @@ def test_a_header_made_to_do_harm_is_read_or_refused(tmp_path_factory, where, ot
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         self.server.asked.append(self.path)
         super().do_GET()
 

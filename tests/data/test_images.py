@@ -81,6 +81,7 @@ def test_an_image_of_one_colour_is_zero(tmp_path):
 def test_without_a_folder_the_archive_is_downloaded_and_verified(tmp_path, monkeypatch):
     content = archive(FILES)
     write(tmp_path / "cache", {"cifar-10-binary.tar.gz": content})
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(archives, "cache_folder", lambda: tmp_path / "cache")
     nowhere = ("http://127.0.0.1:1", "cifar-10-binary.tar.gz")
     monkeypatch.setattr(images, "CIFAR10", archives.Published(*nowhere, f"md5:{hashlib.md5(content).hexdigest()}", 1))
@@ -101,7 +102,7 @@ def without(*names):
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ({}, "has no CIFAR-10: expected cifar-10-binary.tar.gz, or data_batch_1.bin and the others out of it; get http"),
+        ({}, "has no CIFAR-10: expected cifar-10-binary.tar.gz, or data_batch_1.bin and the others .* get http"),
         (without("test_batch.bin"), "has no test_batch.bin"),
         (without("data_batch_1.bin", "data_batch_2.bin"), "has no data_batch_1.bin"),
         (FILES | {"test_batch.bin": b""}, "test_batch.bin in .* has 0 bytes: expected 3,073 for every image"),
