@@ -7,7 +7,8 @@ mathematics is in ``kernels_cpu.py``, its derivation in README.md.
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from plastic_rl.ops import kernels_cpu
+from plastic_rl.ops.memory import empty, zeros
 from plastic_rl.ops.simd import BYTES
 from plastic_rl.ops.threads import get_num_threads
 from plastic_rl.rules import get_rule
@@ -29,6 +31,8 @@ WIDTH = 16  # the dimension of post neurons is padded to a multiple of this: who
 STRIDE = 3  # backward keeps every third trace of a segment in memory, and remakes those between in registers
 STEP_SMALL = 1 << 20  # connections x episodes below which one step is not worth waking a second thread
 SMALL = 1 << 16  # connections x episodes x steps below which a second thread costs more than it saves
+
+_ALONE = np.zeros(1, np.int64)  # the meeting of a thread that meets no other
 
 
 class _Announcer(numba.core.event.Listener):
@@ -73,23 +77,6 @@ def _share_out(task: Callable[[int, int], None], items: int, threads: int) -> No
             future.result()
 
 
-def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array that begins, and with padded rows goes on, at the start of a cache line; numpy's need not.
-
-    A vector that straddles two lines takes two accesses, and its store cannot be forwarded to the next load.
-    """
-    count = math.prod(shape)
-    raw = np.empty(count * dtype.itemsize + BYTES, np.uint8)
-    start = -raw.ctypes.data % BYTES
-    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
-
-
-def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    array = _empty(shape, dtype)
-    array.fill(0)
-    return array
-
-
 class _Plan:
     """How a problem is cut into groups of episodes and chunks of columns: by its shape only.
 
@@ -117,7 +104,7 @@ class _Plan:
     def pad(self, tensor: Tensor) -> np.ndarray:
         """A copy of vectors ``(B, N)``, with the last dimension filled up with zeros."""
         array = tensor.detach().numpy()
-        padded = _empty((*array.shape[:-1], self.width), array.dtype)
+        padded = empty((*array.shape[:-1], self.width), array.dtype)
         padded[..., : self.n] = array
         padded[..., self.n :] = 0
         return padded
@@ -125,7 +112,7 @@ class _Plan:
     def pad_matrix(self, tensor: Tensor) -> np.ndarray:
         """A copy of matrices ``(..., N, N)``, with the last two dimensions filled up with zeros."""
         array = tensor.detach().numpy()
-        padded = _empty((*array.shape[:-2], self.rows, self.width), array.dtype)
+        padded = empty((*array.shape[:-2], self.rows, self.width), array.dtype)
         padded[..., : self.n, : self.n] = array
         padded[..., : self.n, self.n :] = 0
         padded[..., self.n :, :] = 0
@@ -137,20 +124,22 @@ class _Plan:
 
     def run(
         self,
-        steps: Callable[..., None],
-        times: Iterable[int],
+        steps: Callable[..., int],
         buffer: Callable[[], np.ndarray | None] = lambda: None,
     ) -> None:
-        """Call ``steps(buffer, group, t0, t1, c0, c1)`` until every step of every block is done.
+        """Do every step of every block.
 
         Groups do not depend on each other, so each thread takes one after another through the whole sequence.
-        With fewer groups than threads, the threads share the columns instead and meet after every step.
+        With fewer groups than threads, the threads share the columns instead and meet before every step.
+
+        ``steps(buffer, group, done, c0, c1, meeting, parties)`` goes on after so many steps done, and returns how many
+        are done then: all, or as many as could be done without waiting for long.
         """
         if self.groups < self.threads and self.chunks > 1:
-            shared = buffer()
+            common, parties = buffer(), min(self.threads, self.chunks)
             for group in range(self.groups):
-                for t in times:
-                    _share_out(partial(steps, shared, group, t, t + 1), self.chunks, self.threads)
+                meeting = np.zeros(1, np.int64)
+                _share_out(partial(self._together, steps, common, group, meeting, parties), self.chunks, parties)
             return
 
         groups = iter(range(self.groups))  # common to all: a thread that is held up takes fewer of them
@@ -158,9 +147,27 @@ class _Plan:
         def share(first: int, last: int) -> None:
             own = buffer()
             for group in groups:
-                steps(own, group, 0, self.steps, 0, self.chunks)
+                steps(own, group, 0, 0, self.chunks, _ALONE, 1)
 
         _share_out(share, min(self.groups, self.threads), self.threads)
+
+    def _together(
+        self,
+        steps: Callable[..., int],
+        common: np.ndarray | None,
+        group: int,
+        meeting: np.ndarray,
+        parties: int,
+        c0: int,
+        c1: int,
+    ) -> None:
+        done = 0
+        try:
+            while (done := steps(common, group, done, c0, c1, meeting, parties)) < self.steps:
+                time.sleep(0)  # the others may need this processor
+        except BaseException:
+            meeting[0] = np.iinfo(np.int64).max // 2  # an interrupted thread is not to be waited for
+            raise
 
 
 class _Problem(NamedTuple):
@@ -204,7 +211,7 @@ def _problem(
     plan = _Plan(steps, batch, n)
     weights = plan.pad_matrix(w)
     real = weights.dtype.type
-    x = _empty((steps + 1, batch, plan.width), weights.dtype)
+    x = empty((steps + 1, batch, plan.width), weights.dtype)
     x[0] = plan.pad(hidden)
     snapshots = (steps - 1) // plan.every if differentiable else 0
     return _Problem(
@@ -218,20 +225,20 @@ def _problem(
         np.empty((0, 0, 0), weights.dtype) if clamp is None else _array(clamp),
         np.zeros((steps, batch), bool) if episode_start is None else _array(episode_start),
         x,
-        _empty((snapshots, batch, plan.rows, plan.width), weights.dtype),
+        empty((snapshots, batch, plan.rows, plan.width), weights.dtype),
     )
 
 
 def _forward(p: _Problem, u: np.ndarray, h: np.ndarray) -> None:
     """Fill ``p.x[1:]`` and ``p.snapshots``, and turn ``h`` (B, N, m) from the first trace into the last."""
 
-    def steps(_: None, group: int, t0: int, t1: int, c0: int, c1: int) -> None:
-        p.kernels.forward(
+    def steps(_: None, group: int, done: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
+        return p.kernels.forward(
             u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.episode_start, p.x, h, p.snapshots, p.plan.every,
-            t0, t1, *p.plan.episodes(group), *p.plan.columns(c0, c1),
+            done, p.plan.steps, *p.plan.episodes(group), *p.plan.columns(c0, c1), meeting, parties,
         )  # fmt: skip
 
-    p.plan.run(steps, range(p.plan.steps))
+    p.plan.run(steps)
 
 
 class _Gradients(NamedTuple):
@@ -248,29 +255,29 @@ def _backward(p: _Problem, trace: np.ndarray, goutputs: np.ndarray, gtrace: np.n
     """All gradients, given those of the outputs and, unless None, of the last trace; traces padded."""
     plan, x = p.plan, p.x
     n, rows, m, real = plan.n, plan.rows, plan.width, x.dtype
-    gz = _empty((plan.steps, plan.batch, m), real)
+    gz = empty((plan.steps, plan.batch, m), real)
     gclamp = np.empty_like(p.clamp)
-    g = _zeros(trace.shape, real) if gtrace is None else gtrace
-    galpha, gw = _zeros((2, plan.groups, rows, m), real)
+    g = zeros(trace.shape, real) if gtrace is None else gtrace
+    galpha, gw = zeros((2, plan.groups, rows, m), real)
     geta = np.zeros((plan.batch, plan.chunks))
-    ghidden = _empty((plan.chunks, plan.batch, m), real)
-    post_sum, decay_sum = _zeros((2, plan.batch, m), real)
-    decayed = _empty((plan.batch, plan.chunks, BYTES // x.itemsize), real)
-    pre_sum = _zeros((plan.chunks, plan.batch, m), real)
-    into_pre = _zeros((2, plan.chunks, plan.batch, m), real)
+    ghidden = empty((plan.chunks, plan.batch, m), real)
+    post_sum, decay_sum = zeros((2, plan.batch, m), real)
+    decayed = empty((plan.batch, plan.chunks, BYTES // x.itemsize), real)
+    pre_sum = zeros((plan.chunks, plan.batch, m), real)
+    into_pre = zeros((2, plan.chunks, plan.batch, m), real)
 
     def segment() -> np.ndarray:
-        return _empty((-(-plan.every // STRIDE), plan.group, rows, m), real)
+        return empty((-(-plan.every // STRIDE), plan.group, rows, m), real)
 
-    def steps(segment: np.ndarray, group: int, t0: int, t1: int, c0: int, c1: int) -> None:
-        p.kernels.backward(
+    def steps(segment: np.ndarray, group: int, done: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
+        return plan.steps - p.kernels.backward(
             p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.episode_start, x, trace, p.snapshots, plan.every, STRIDE,
             goutputs, gtrace is not None, gz, gclamp, g, galpha[group], gw[group], geta, ghidden,
             segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
-            t0, t1, *plan.episodes(group), plan.chunk, c0, c1,
+            0, plan.steps - done, *plan.episodes(group), plan.chunk, c0, c1, meeting, parties,
         )  # fmt: skip
 
-    plan.run(steps, range(plan.steps - 1, -1, -1), segment)
+    plan.run(steps, segment)
     return _Gradients(
         torch.from_numpy(gz[..., :n]),
         plan.unpad_matrix(gw.sum(0)),
@@ -408,7 +415,7 @@ class Stepper:
         def share(b0: int, b1: int) -> None:
             p.kernels.forward(
                 self._u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.episode_start, p.x, self._h, p.snapshots,
-                p.plan.every, t, t + 1, b0, b1, 0, p.plan.width,
+                p.plan.every, t, t + 1, b0, b1, 0, p.plan.width, _ALONE, 1,
             )  # fmt: skip
 
         _share_out(share, p.plan.batch, self._threads)

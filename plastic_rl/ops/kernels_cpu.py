@@ -2,7 +2,8 @@
 
 The kernels release the GIL and start no threads: the caller gives each call a block of episodes (a *group*) and a
 block of columns (*chunks*) to work on, so that any thread may run any block, and the bits of the result do not
-depend on which one did.
+depend on which one did. Threads that share the columns of one group meet before each step; one that has waited for
+long returns how far it came, and is called again to go on from there.
 
 Where an array's last dimension runs over post neurons j, it is padded with zeros to a width ``m`` of whole vectors,
 and vectors run along it. Where the one before runs over pre neurons i, it is padded to ``rows``, an even number, and
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from plastic_rl.ops.simd import lanes_of, limit, load, splat, spread, store, total, where_within
+from plastic_rl.ops.simd import count_up, lanes_of, limit, load, read_count, splat, spread, store, total, where_within
 
 # No 'nnan' or 'ninf': a run that diverges must show its NaNs.
 OPTIONS: dict[str, Any] = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy"}
@@ -35,6 +36,7 @@ _inlined_whole = numba.njit(inline="always", **OPTIONS)
 
 HEBB, OJA, CLIP = 0, 1, 2
 BLOCK = 16  # rows whose products are summed in registers before they go to memory
+PATIENCE = 1_000_000
 CODES = {"hebb": HEBB, "oja": OJA, "clip": CLIP}
 
 
@@ -365,6 +367,17 @@ def into_traces(
                     pre_sum[c, b, i + 1] = total(sum1)
 
 
+@_inline
+def all_there(meeting, parties, done):
+    """Wait until all threads have done so many steps; False if that takes long."""
+    looked = 0
+    while parties > 1 and read_count(meeting) < parties * done:
+        looked += 1
+        if looked == PATIENCE:
+            return False
+    return True
+
+
 class Kernels(NamedTuple):
     """The compiled kernels of one rule."""
 
@@ -382,8 +395,9 @@ def build(name: str) -> Kernels:
     rule = CODES[name]
 
     @_kernel
-    def forward(u, w, a, eta, bound, relu, clamp, episode_start, x, h, snapshots, every, t0, t1, b0, b1, j0, j1):
-        """Steps t0 to t1 for episodes b0 to b1 and columns j0 to j1.
+    def forward(u, w, a, eta, bound, relu, clamp, episode_start, x, h, snapshots, every, t0, t1, b0, b1, j0, j1,
+                meeting, parties):  # fmt: skip
+        """Steps t0 to t1 for episodes b0 to b1 and columns j0 to j1; returns the step to go on with.
 
         h: (B, rows, m), in: the trace before the update of step t0 - 1 (of step 0 for t0 = 0), out: before the
         update of step t1 - 1, and after it once t1 is the end. snapshots[s - 1] takes the trace of step
@@ -394,6 +408,8 @@ def build(name: str) -> Kernels:
         zero = splat(w.dtype.type(0))
         batch, steps = x.shape[1], x.shape[0] - 1
         for t in range(t0, t1):
+            if not all_there(meeting, parties, t):
+                return t
             for b in range(b0, b1):
                 x[t + 1, b, j0 : min(n, j1)] = u[t, b, j0 : min(n, j1)]
                 x[t + 1, b, min(n, j1) : j1] = 0
@@ -431,6 +447,8 @@ def build(name: str) -> Kernels:
                     hold(x[t + 1, b, j0 : min(n, j1)], clamp[t, b, j0 : min(n, j1)], False)
                 if (t + 1) % every == 0 and (t + 1) // every <= snapshots.shape[0]:
                     snapshots[(t + 1) // every - 1, b, :, j0:j1] = h[b, :, j0:j1]
+            if parties > 1:
+                count_up(meeting)
         if t1 == steps:
             for b in range(b0, b1):
                 for i in range(rows):
@@ -438,13 +456,14 @@ def build(name: str) -> Kernels:
                     gain = splat(eta * pre(x, episode_start, steps - 1, b, i))
                     for j in range(j0, j1, lanes):
                         store(h, hi + j, advance(rule, load(h, hi + j), gain, load(x, xi + j), eta, bound))
+        return t1
 
     @_kernel
     def backward(w, a, eta, bound, relu, clamp, episode_start, x, trace, snapshots, every, stride,
                  gout, has_gtrace, gz, gclamp, g, ga, gw, geta, ghidden,
                  segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
-                 t0, t1, b0, b1, chunk, c0, c1):  # fmt: skip
-        """Steps t1 - 1 down to t0 for episodes b0 to b1 and column chunks c0 to c1.
+                 t0, t1, b0, b1, chunk, c0, c1, meeting, parties):  # fmt: skip
+        """Steps t1 - 1 down to t0 for episodes b0 to b1 and column chunks c0 to c1; returns the t1 to go on with.
 
         gout: (T, B, n), gradient of the outputs. g: (B, rows, m), in: gradient of the last trace, out: of the first.
         gz: (T, B, m), gradient of u. gclamp: (T, B, n) or empty. ga, gw: (rows, m), sums of this group.
@@ -459,6 +478,8 @@ def build(name: str) -> Kernels:
         chunks, steps = into_pre.shape[1], x.shape[0] - 1
         left, right = c0 * chunk, min(m, c1 * chunk)
         for t in range(t1 - 1, t0 - 1, -1):
+            if not all_there(meeting, parties, steps - 1 - t):
+                return t + 1
             start = t - t % every
             end = min(start + every, steps)
             if t == end - 1:
@@ -488,5 +509,8 @@ def build(name: str) -> Kernels:
                 ghidden[c0:c1, b0:b1] = into_pre[0, c0:c1, b0:b1]
             if t == start:
                 add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, start, end, b0, b1, left, right)
+            if parties > 1:
+                count_up(meeting)
+        return t0
 
     return Kernels(forward, backward)

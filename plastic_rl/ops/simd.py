@@ -1,4 +1,4 @@
-"""Vectors of 64 bytes for Numba kernels: what a loop over numbers cannot tell the compiler.
+"""Vectors of 64 bytes, and counters that threads share, for Numba kernels: what loops cannot tell the compiler.
 
 LLVM can vectorise the kernels' inner loops by itself, but then checks at every row that no two of a dozen arrays
 overlap and takes the remainder of each row one number at a time, which together cost more than the work. A
@@ -84,6 +84,32 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), generate
+
+
+def _counter(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return context.make_array(signature.args[0])(context, builder, args[0]).data
+
+
+@intrinsic
+def count_up(typing: Any, counter: Any) -> Any:
+    """Add 1 to ``counter[0]``, an int64 array, atomically; threads that see it see all that was written before."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        one = ir.Constant(ir.IntType(64), 1)
+        builder.atomic_rmw("add", _counter(context, builder, signature, args), one, "seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(counter), generate
+
+
+@intrinsic
+def read_count(typing: Any, counter: Any) -> Any:
+    """Read ``counter[0]``, an int64 array that other threads count up."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load_atomic(_counter(context, builder, signature, args), "seq_cst", 8)
+
+    return types.int64(counter), generate
 
 
 def _splat(builder: Any, number: Any, vec: Any) -> Any:

@@ -140,8 +140,8 @@ def test_no_element_is_left_unwritten(Problem, assert_close, monkeypatch, rule):
             array.fill(numpy.nan)
         return array
 
-    numpy, empty = fused_cpu.np, fused_cpu._empty
-    monkeypatch.setattr(fused_cpu, "_empty", lambda *args: poison(empty(*args)))
+    numpy, empty = fused_cpu.np, fused_cpu.empty
+    monkeypatch.setattr(fused_cpu, "empty", lambda *args: poison(empty(*args)))
     monkeypatch.setattr(fused_cpu, "np", PoisonedNumpy())
     for shape in [(1, 1, 1), (10, 9, 17), (7, 1, 60)]:
         for options in itertools.product([False, True], repeat=2):
@@ -256,6 +256,31 @@ def test_bits_do_not_depend_on_the_number_of_threads(Problem, monkeypatch, two_t
     one = problem.solve()
     for name, result in one.items():
         assert result.equal(two[name]), name
+
+
+def test_a_thread_that_waited_for_long_goes_on_where_it_stood(two_threads):
+    plan = fused_cpu._Plan(10, 1, 600)
+    calls = []
+
+    def steps(buffer, group, done, c0, c1, meeting, parties):
+        calls.append((c0, c1, done))
+        assert parties == 2
+        return min(10, done + 4)
+
+    plan.run(steps)
+    assert sorted(calls) == [(c0, c1, done) for c0, c1 in ((0, 1), (1, 3)) for done in (0, 4, 8)]
+
+
+def test_an_interrupted_thread_is_not_waited_for(two_threads):
+    plan = fused_cpu._Plan(10, 1, 600)
+
+    def steps(buffer, group, done, c0, c1, meeting, parties):
+        if c0 == 0:
+            raise KeyboardInterrupt
+        return 10 if meeting[0] >= 10 * parties else done
+
+    with pytest.raises(KeyboardInterrupt):
+        plan.run(steps)
 
 
 def test_bits_do_not_depend_on_whether_gradients_are_wanted(Problem):

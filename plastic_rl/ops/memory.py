@@ -1,0 +1,54 @@
+"""Memory for the kernels' arrays, used again from call to call.
+
+Fresh memory costs a page fault for every few kilobytes that are first written to. Training asks for the same sizes at
+every step, and threads wait for each other while they take such faults: up to half of the time that they work.
+"""
+
+import math
+from collections import defaultdict
+
+import numpy as np
+
+from plastic_rl.ops.simd import BYTES
+
+KEPT = 512 << 20  # bytes that are kept at most while nobody uses them
+
+_free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+_kept = 0
+
+
+class _Lease:
+    """Memory in use: numpy's arrays over it hold on to this object, and with the last of them it is free again."""
+
+    def __init__(self, size: int) -> None:
+        global _kept
+        try:
+            self._raw = _free[size].pop()
+            _kept -= size
+        except IndexError:
+            self._raw = np.empty(size + BYTES, np.uint8)
+        self.size = size
+        start = -self._raw.ctypes.data % BYTES
+        self.__array_interface__ = self._raw[start : start + size].__array_interface__
+
+    def __del__(self) -> None:
+        global _kept
+        if _kept + self.size <= KEPT:
+            _kept += self.size
+            _free[self.size].append(self._raw)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array that begins, and with padded rows goes on, at the start of a cache line; numpy's need not.
+
+    A vector that straddles two lines takes two accesses, and its store cannot be forwarded to the next load.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    return np.asarray(_Lease(size)).view(dtype).reshape(shape)
+
+
+def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """As ``empty``, filled with zeros."""
+    array = empty(shape, dtype)
+    array.fill(0)
+    return array
