@@ -28,6 +28,7 @@ from plastic_rl.errors import UsageError, UserError
 from plastic_rl.files import read_json
 from plastic_rl.modules import LSTMCore, PlasticRNN, RNNCore, matching_hidden_size
 from plastic_rl.plots import compared_curves
+from plastic_rl.session import Interruption
 from plastic_rl.tables import duration, number, table
 
 CURVES, TABLE, FIGURE = "curves.csv", "agents.csv", "comparison.png"
@@ -68,7 +69,10 @@ class Job:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "a") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "plastic_rl.cli", "maze", *words], stdout=log, stderr=subprocess.STDOUT
+                [sys.executable, "-m", "plastic_rl.cli", "maze", *words],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches it through ``compare`` only: a second signal would hurry it
             )
 
     def last_words(self) -> str:
@@ -101,7 +105,12 @@ def compare(config: Compare) -> None:
         for seed in range(config.seeds)
         for agent in config.agents
     ]
-    failed = _train([job for job in jobs if not job.finished], config.jobs or os.cpu_count() or 1)
+    with Interruption() as interruption:
+        try:
+            failed = _train([job for job in jobs if not job.finished], config.jobs or os.cpu_count() or 1)
+        except KeyboardInterrupt:
+            print("stopped; to go on, call the same command again")
+            raise SystemExit(128 + interruption.number) from None
     done = [job for job in jobs if job.finished]
     if done:
         _report(config.out, done)

@@ -1,5 +1,7 @@
 import csv
 import json
+import signal
+import time
 from dataclasses import asdict
 
 import numpy as np
@@ -7,6 +9,9 @@ import pytest
 
 from plastic_rl.comparing import MARKS, MAY_DIFFER, _first, _median, hidden_sizes
 from plastic_rl.config import AGENTS, Compare
+from plastic_rl.runs import load_agent
+
+from .conftest import begin
 
 SMALL = [
     "--steps", 400, "--log-every", 100, "--eval-episodes", 2, "--size", 5, "--lifetime", 10, "--hidden-size", 6,
@@ -92,6 +97,23 @@ def test_a_comparison_keeps_its_settings(refused, call, tmp_path):
     assert f"--learning-rate is 1.0, but in {out} it is None" in error
     assert "--out" in refused("compare", "--out", out / "memoryless", *SMALL, code=2)
     assert "holds" in refused("maze", "--out", out, code=2)
+
+
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+def test_a_comparison_that_is_stopped_stops_its_runs(here, which):
+    words = [*SMALL, "--agents", "rnn", "--seeds", 1, "--out", "comparison"]
+    words[1] = 10_000_000
+    process = begin("compare", *words, cwd=here)
+    metrics = here / "comparison/rnn/seed-0/metrics.csv"
+    while not (metrics.exists() and metrics.read_text().count("\n") > 2):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(which)
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (128 + which, "")
+    assert out.splitlines()[-1] == "stopped; to go on, call the same command again"
+    assert "go on with: " in (here / "comparison/rnn/seed-0.log").read_text()  # it has ended, and kept a checkpoint
+    assert load_agent(here / "comparison/rnn/seed-0").num_timesteps > 0
 
 
 def test_a_run_that_fails_does_not_stop_the_others(refused, tmp_path):
