@@ -79,7 +79,7 @@ class _Plastic(nn.Module):
     def stepper(self, state: PlasticState, steps: int) -> Stepper:
         """Return what takes the network through so many steps from this state, one at a time, without gradients."""
         self._check_state(state, state.hidden.shape[:-1])
-        if self.engine == "reference" or why_not_fused(self.w, self.rule):
+        if self.engine in ("reference", "traceless") or why_not_fused(self.w, self.rule):
             return ModuleStepper(self._run, state, self.input_size)
         return _FusedStepper(self, state, steps)
 

@@ -1,17 +1,18 @@
 """How a whole sequence of a plastic recurrent network is computed, forward and backward."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from plastic_rl.ops import reference
+from plastic_rl.ops import reference, traceless
 from plastic_rl.ops.threads import get_num_threads, set_num_threads
 from plastic_rl.rules import RULE_NAMES, Rule, get_rule
 
-Engine = Literal["auto", "reference", "fused"]
+Engine = Literal["auto", "reference", "fused", "traceless"]
 
-ENGINES = ("auto", "reference", "fused")
+ENGINES = get_args(Engine)
+TRACELESS_FROM = 4  # neurons per step that is not all clamped, from which the traceless engine is the faster one
 
 
 class PlasticState(NamedTuple):
@@ -61,7 +62,8 @@ def plastic_rnn(
         episode_start: ``(T, B)`` booleans or None. Where true, hidden and trace are zero before that step.
         bound: of the ``clip`` rule: the trace stays within [-bound, bound].
         engine: ``"reference"`` steps the rule under autograd, on any device and dtype. ``"fused"`` runs compiled
-            kernels: CPU, float32 and float64. ``"auto"`` takes fused where it can.
+            kernels: CPU, float32 and float64. ``"traceless"`` forms no trace but the last: rule hebb, alpha per neuron
+            or shared, no episode_start; any device and dtype. ``"auto"`` takes the fastest that can do the job.
 
     Returns:
         The outputs ``(T, B, N)`` and the state after the last step. The arguments are left as they were.
@@ -90,19 +92,31 @@ def plastic_rnn(
     if engine not in ENGINES:
         raise ValueError(f"unknown engine {engine!r}: expected one of {', '.join(ENGINES)}")
 
-    obstacle = "" if engine == "reference" else why_not_fused(u, rule)
-    if engine == "fused" and obstacle:
-        raise ValueError(f"engine 'fused' {obstacle}; use engine='auto' or 'reference'")
-    if engine == "reference" or obstacle:
-        outputs, hidden, trace = reference.sequence(
-            u, w, alpha, eta, hidden, trace, function, nonlinearity, clamp, episode_start
-        )
-    else:
+    obstacles = {"fused": why_not_fused(u, rule), "traceless": why_not_traceless(alpha, rule, episode_start)}
+    if obstacle := obstacles.get(engine):
+        raise ValueError(f"engine {engine!r} {obstacle}; use engine='auto' or 'reference'")
+    if engine == "auto":
+        # A step without a trace looks at the steps before it, one with a trace at all neurons: whatever is less.
+        if (
+            not obstacles["traceless"]
+            and not u.is_meta
+            and (TRACELESS_FROM * sum(traceless.free_steps(u.shape[0], clamp)) <= u.shape[2])
+        ):
+            engine = "traceless"
+        else:
+            engine = "reference" if obstacles["fused"] else "fused"
+    if engine == "fused":
         from plastic_rl.ops import fused_cpu  # loads Numba
 
         assert isinstance(rule, str)
         outputs, hidden, trace = fused_cpu.sequence(
             u, w, alpha, eta, hidden, trace, rule, nonlinearity, clamp, episode_start, bound
+        )
+    elif engine == "traceless":
+        outputs, hidden, trace = traceless.sequence(u, w, alpha, eta, hidden, trace, nonlinearity, clamp)
+    else:
+        outputs, hidden, trace = reference.sequence(
+            u, w, alpha, eta, hidden, trace, function, nonlinearity, clamp, episode_start
         )
     return outputs, PlasticState(hidden, trace)
 
@@ -115,6 +129,17 @@ def why_not_fused(u: Tensor, rule: str | Rule) -> str:
         return f"runs on the CPU and the input is on {u.device}"
     if u.dtype not in (torch.float32, torch.float64):
         return f"computes in float32 and float64 and the input is {u.dtype}"
+    return ""
+
+
+def why_not_traceless(alpha: Tensor, rule: str | Rule, episode_start: Tensor | None) -> str:
+    """Say what keeps the traceless engine from an alpha like this, a rule and starts of episodes, or nothing."""
+    if rule != "hebb":
+        return "knows the rule hebb only"
+    if alpha.ndim > 1 and alpha.shape[-2] != 1:
+        return "takes one alpha for all connections, or one per post neuron, and not one per connection"
+    if episode_start is not None:
+        return "runs one episode in a sequence and takes no episode_start"
     return ""
 
 

@@ -207,7 +207,7 @@ def test_a_rule_of_your_own():
         ({"rule": "nonsense"}, "unknown rule 'nonsense': expected one of hebb, oja, clip"),
         ({"alpha": "nonsense"}, "unknown alpha 'nonsense': expected one of connection, neuron, shared"),
         ({"nonlinearity": "nonsense"}, "unknown nonlinearity 'nonsense': expected one of tanh, relu"),
-        ({"engine": "nonsense"}, "unknown engine 'nonsense': expected one of auto, reference, fused"),
+        ({"engine": "nonsense"}, "unknown engine 'nonsense': expected one of auto, reference, fused, traceless"),
         ({"rule": "clip", "bound": -1.0}, "bound is -1.0: expected at least 0"),
         ({"input_size": -1}, "input_size is -1: expected at least 0"),
         ({"hidden_size": -1}, "hidden_size is -1: expected at least 1"),

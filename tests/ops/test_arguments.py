@@ -66,7 +66,7 @@ def test_episode_starts_are_booleans():
     [
         ("rule", "unknown rule 'nonsense': expected one of hebb, oja, clip, or a function"),
         ("nonlinearity", "unknown nonlinearity 'nonsense': expected one of tanh, relu"),
-        ("engine", "unknown engine 'nonsense': expected one of auto, reference, fused"),
+        ("engine", "unknown engine 'nonsense': expected one of auto, reference, fused, traceless"),
     ],
 )
 def test_an_unknown_name_lists_the_known_ones(name, message):
