@@ -29,6 +29,7 @@ MAX_GROUP = 4  # episodes that share a pass over w and alpha ...
 GROUP_SIZE = 1 << 16  # ... while their traces have at most this many entries, so that all stays in a core's cache
 WIDTH = 16  # the dimension of post neurons is padded to a multiple of this: whole vectors, whole cache lines
 STRIDE = 3  # backward keeps every third trace of a segment in memory, and remakes those between in registers
+HELD_STRIDE = 8  # where most steps are held, and few traces are read
 STEP_SMALL = 1 << 20  # connections x episodes below which one step is not worth waking a second thread
 SMALL = 1 << 16  # connections x episodes x steps below which a second thread costs more than it saves
 
@@ -78,13 +79,13 @@ def _share_out(task: Callable[[int, int], None], items: int, threads: int) -> No
 
 
 class _Plan:
-    """How a problem is cut into groups of episodes and chunks of columns: by its shape only.
+    """How a problem is cut into groups of episodes and chunks of columns: by its shape and how many steps are held.
 
     The sums over episodes and columns follow these cuts in a fixed order, so the number of threads decides
     which blocks run at the same time, and never a bit of the result.
     """
 
-    def __init__(self, steps: int, batch: int, n: int) -> None:
+    def __init__(self, steps: int, batch: int, n: int, held: int = 0) -> None:
         self.steps, self.batch, self.n = steps, batch, n
         self.width = -(-n // WIDTH) * WIDTH
         self.rows = n + n % 2
@@ -92,7 +93,8 @@ class _Plan:
         self.groups = -(-batch // self.group)
         self.chunk = CHUNK if n >= 2 * CHUNK else self.width
         self.chunks = -(-self.width // self.chunk)
-        self.every = math.isqrt(STRIDE * steps)
+        self.stride = HELD_STRIDE if 2 * held > steps else STRIDE
+        self.every = math.isqrt(self.stride * steps)
         self.threads = 1 if steps * batch * n * n < SMALL else get_num_threads()
 
     def episodes(self, group: int) -> tuple[int, int]:
@@ -174,6 +176,7 @@ class _Problem(NamedTuple):
     """What the forward and the backward kernel both take; post neurons padded to the plan's width m."""
 
     plan: _Plan
+    rule: str
     kernels: kernels_cpu.Kernels
     w: np.ndarray  # (N, m)
     alpha: np.ndarray  # (N, m)
@@ -181,6 +184,7 @@ class _Problem(NamedTuple):
     bound: np.floating
     relu: bool
     clamp: np.ndarray  # (T, B, N), or empty
+    held: np.ndarray  # (T,), whether every neuron of every episode is clamped and no episode begins
     episode_start: np.ndarray  # (T, B)
     x: np.ndarray  # (T + 1, B, m): the initial hidden state, then the outputs
     snapshots: np.ndarray  # (S, B, N, m)
@@ -208,7 +212,12 @@ def _problem(
     differentiable: bool,
 ) -> _Problem:
     steps, batch, n = u.shape
-    plan = _Plan(steps, batch, n)
+    held = np.zeros(steps, bool)
+    if clamp is not None:
+        held = ~clamp.detach().isnan().flatten(1).any(1).numpy()
+        if episode_start is not None:
+            held &= ~episode_start.any(1).numpy()
+    plan = _Plan(steps, batch, n, int(held.sum()))
     weights = plan.pad_matrix(w)
     real = weights.dtype.type
     x = empty((steps + 1, batch, plan.width), weights.dtype)
@@ -216,6 +225,7 @@ def _problem(
     snapshots = (steps - 1) // plan.every if differentiable else 0
     return _Problem(
         plan,
+        rule,
         kernels_cpu.build(rule),
         weights,
         plan.pad_matrix(alpha.expand(n, n)),
@@ -223,6 +233,7 @@ def _problem(
         real(bound),
         relu,
         np.empty((0, 0, 0), weights.dtype) if clamp is None else _array(clamp),
+        held,
         np.zeros((steps, batch), bool) if episode_start is None else _array(episode_start),
         x,
         empty((snapshots, batch, plan.rows, plan.width), weights.dtype),
@@ -234,8 +245,8 @@ def _forward(p: _Problem, u: np.ndarray, h: np.ndarray) -> None:
 
     def steps(_: None, group: int, done: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
         return p.kernels.forward(
-            u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.episode_start, p.x, h, p.snapshots, p.plan.every,
-            done, p.plan.steps, *p.plan.episodes(group), *p.plan.columns(c0, c1), meeting, parties,
+            u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.held, p.episode_start, p.x, h, p.snapshots,
+            p.plan.every, done, p.plan.steps, *p.plan.episodes(group), *p.plan.columns(c0, c1), meeting, parties,
         )  # fmt: skip
 
     p.plan.run(steps)
@@ -251,10 +262,16 @@ class _Gradients(NamedTuple):
     clamp: Tensor
 
 
-def _backward(p: _Problem, trace: np.ndarray, goutputs: np.ndarray, gtrace: np.ndarray | None) -> _Gradients:
-    """All gradients, given those of the outputs and, unless None, of the last trace; traces padded."""
+def _backward(
+    p: _Problem, trace: np.ndarray, goutputs: np.ndarray, gtrace: np.ndarray | None, needs_clamp: bool
+) -> _Gradients:
+    """All gradients, given those of the outputs and, unless None, of the last trace; traces padded.
+
+    Unless that of the clamp is needed, steps that are held are passed over, and it is not right there.
+    """
     plan, x = p.plan, p.x
     n, rows, m, real = plan.n, plan.rows, plan.width, x.dtype
+    held = p.held if p.rule == "hebb" and not needs_clamp else np.zeros_like(p.held)
     gz = empty((plan.steps, plan.batch, m), real)
     gclamp = np.empty_like(p.clamp)
     g = zeros(trace.shape, real) if gtrace is None else gtrace
@@ -267,11 +284,12 @@ def _backward(p: _Problem, trace: np.ndarray, goutputs: np.ndarray, gtrace: np.n
     into_pre = zeros((2, plan.chunks, plan.batch, m), real)
 
     def segment() -> np.ndarray:
-        return empty((-(-plan.every // STRIDE), plan.group, rows, m), real)
+        return empty((-(-plan.every // plan.stride), plan.group, rows, m), real)
 
     def steps(segment: np.ndarray, group: int, done: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
         return plan.steps - p.kernels.backward(
-            p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.episode_start, x, trace, p.snapshots, plan.every, STRIDE,
+            p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, held, p.episode_start, x, trace, p.snapshots, plan.every,
+            plan.stride,
             goutputs, gtrace is not None, gz, gclamp, g, galpha[group], gw[group], geta, ghidden,
             segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
             0, plan.steps - done, *plan.episodes(group), plan.chunk, c0, c1, meeting, parties,
@@ -325,7 +343,7 @@ class _Sequence(torch.autograd.Function):
             raise RuntimeError(
                 "the fused engine gives first derivatives only; for derivatives of derivatives use engine='reference'"
             )
-        alpha, eta, trace, clamp, _, outputs = ctx.saved_tensors
+        alpha, eta, trace, _, _, outputs = ctx.saved_tensors
         goutputs = torch.zeros_like(outputs) if goutputs is None else goutputs
         pad = ctx.problem.plan.pad_matrix
         g = _backward(
@@ -333,6 +351,7 @@ class _Sequence(torch.autograd.Function):
             pad(trace),
             _array(goutputs),
             None if gtrace is None else pad(gtrace),
+            ctx.needs_input_grad[6],
         )
         return (
             g.u,
@@ -341,7 +360,7 @@ class _Sequence(torch.autograd.Function):
             torch.full_like(eta, g.eta),
             g.hidden,
             g.trace,
-            None if clamp is None else g.clamp,
+            g.clamp if ctx.needs_input_grad[6] else None,
             *[None] * 5,
         )
 
@@ -414,8 +433,8 @@ class Stepper:
 
         def share(b0: int, b1: int) -> None:
             p.kernels.forward(
-                self._u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.episode_start, p.x, self._h, p.snapshots,
-                p.plan.every, t, t + 1, b0, b1, 0, p.plan.width, _ALONE, 1,
+                self._u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.held, p.episode_start, p.x, self._h,
+                p.snapshots, p.plan.every, t, t + 1, b0, b1, 0, p.plan.width, _ALONE, 1,
             )  # fmt: skip
 
         _share_out(share, p.plan.batch, self._threads)

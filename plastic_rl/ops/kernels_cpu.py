@@ -124,6 +124,29 @@ def rebuild(rule, eta, bound, x, traces, at, first, s1, fresh, b, i, j):
 
 
 @_inline
+def reached(held, every, t):
+    """The step whose trace forward's h holds before step t: steps that are held leave it behind, but for snapshots."""
+    s = max(t - 1, 0)
+    while s > 0 and held[s] and (s + 1) % every != 0:
+        s -= 1
+    return s
+
+
+@_inlined_whole
+def catch_up(rule, eta, bound, episode_start, x, h, s0, s1, b0, b1, j0, j1):
+    """Take h from the trace of step s0 to that of step s1."""
+    rows, m = h.shape[1:]
+    for b in range(b0, b1):
+        first, fresh = rebuilt_from(episode_start, s0, s1, b)
+        for i in range(0, rows, 2):
+            for j in range(j0, j1, lanes_of(x)):
+                at = (b * rows + i) * m + j
+                h0, h1 = rebuild(rule, eta, bound, x, h, at, first, s1, fresh, b, i, j)
+                store(h, at, h0)
+                store(h, at + m, h1)
+
+
+@_inline
 def kept_step(start, stride, k):
     """The step whose trace ``segment[k]`` holds: the one before ``start + k * stride``, if there is one."""
     return max(start + k * stride - 1, 0)
@@ -156,7 +179,7 @@ def recompute(
 
 
 @_inlined_whole
-def add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, t0, t1, b0, b1, j0, j1):
+def add_weights(rule, eta, bound, held, episode_start, x, segment, gz, gw, ga, t0, t1, b0, b1, j0, j1):
     """Add the gradients of w and alpha over steps t0 to t1, with the traces recomputed in registers."""
     rows, m = gw.shape
     lanes = lanes_of(x)
@@ -177,6 +200,8 @@ def add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, t0, t1,
                         xj, p = load(x, at + j), at - batch * m
                         h0 = advance(rule, h0, splat(eta) * spread(x, p + i), xj, eta, bound)
                         h1 = advance(rule, h1, splat(eta) * spread(x, p + i + 1), xj, eta, bound)
+                    if held[t]:
+                        continue
                     gj = load(gz, at + j)
                     g0, g1 = spread(x, at + i) * gj, spread(x, at + i + 1) * gj
                     w0, w1 = w0 + g0, w1 + g1
@@ -264,7 +289,7 @@ def update_change(rule, x, post_sum, decay_sum):
 
 @_inlined_whole
 def into_outputs(
-    rule, eta, relu, clamp, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta, b0, b1, chunk, c0, c1
+    rule, eta, relu, clamp, held, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta, b0, b1, chunk, c0, c1
 ):
     """The gradient of step t's outputs, through the nonlinearity or into the clamp; eta's share of its update."""
     n, m = gout.shape[2], x.shape[2]
@@ -279,16 +304,17 @@ def into_outputs(
                 add_scaled(gx, x.dtype.type(1), into_pre[(t + 1) % 2, c, b, j0:j1])
         if rule == OJA:
             add_decay(gx, eta, xj, decay_sum[b, j0:j1])
-        for c in range(c0, c1):
-            k0, k1 = c * chunk, min(m, (c + 1) * chunk)
-            geta[b, c] += update_change(rule, x[t + 1, b, k0:k1], post_sum[b, k0:k1], decay_sum[b, k0:k1])
+        if not held[t]:
+            for c in range(c0, c1):
+                k0, k1 = c * chunk, min(m, (c + 1) * chunk)
+                geta[b, c] += update_change(rule, x[t + 1, b, k0:k1], post_sum[b, k0:k1], decay_sum[b, k0:k1])
         post_sum[b, j0:j1] = 0
         decay_sum[b, j0:j1] = 0
         if clamp.shape[0] > 0:
-            held = clamp[t, b, j0 : min(n, j1)]
-            for j in range(held.shape[0]):
-                gclamp[t, b, j0 + j] = gx[j] if held[j] == held[j] else x.dtype.type(0)
-            hold(gx[: held.shape[0]], held, True)
+            values = clamp[t, b, j0 : min(n, j1)]
+            for j in range(values.shape[0]):
+                gclamp[t, b, j0 + j] = gx[j] if values[j] == values[j] else x.dtype.type(0)
+            hold(gx[: values.shape[0]], values, True)
         through_nonlinearity(gx, xj, relu)
 
 
@@ -367,6 +393,64 @@ def into_traces(
                     pre_sum[c, b, i + 1] = total(sum1)
 
 
+@_inlined_whole
+def through_held(
+    eta, episode_start, x, t0, t1, traces, s0, g, gz, post_sum, pre_sum, decayed, into_pre, b0, b1, chunk, c0, c1
+):  # fmt: skip
+    """``into_traces`` with the rule hebb for steps t1 down to t0, all of them held: one pass for all, without products.
+
+    Held steps have a share in nothing but the trace, whose gradient v decays from step to step. What eta gets from
+    them all, sum_s keep^(t1 - s) v (p(s) x(s) - h(s)) with keep = 1 - eta, is added up while h goes forward.
+    """
+    rows, m = g.shape[1:]
+    lanes = lanes_of(x)
+    batch, chunks = x.shape[1], into_pre.shape[1]
+    one = type(eta)(1)
+    zero, keep, far, old = splat(x.dtype.type(0)), splat(one - eta), one, max(t0 - 1, 0)
+    for _ in range(t0, t1):
+        far *= one - eta
+    decayed[b0:b1, c0:c1] = 0
+    gz[t0:t1, b0:b1, c0 * chunk : min(m, c1 * chunk)] = 0
+    for b in range(b0, b1):
+        first, fresh = rebuilt_from(episode_start, s0, old, b)
+        bi, xi = b * m, (t0 * batch + b) * m
+        for i in range(0, rows, 2):
+            gi, hi = (b * rows + i) * m, ((b - b0) * rows + i) * m
+            before0 = before1 = zero
+            if t0 > 0 and not episode_start[old, b]:
+                before0, before1 = spread(x, xi - batch * m + i), spread(x, xi - batch * m + i + 1)
+            for c in range(c0, c1):
+                into0, into1, sum0, sum1 = zero, zero, zero, zero
+                decay = load(decayed, (b * chunks + c) * lanes)
+                for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
+                    v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
+                    h0, h1 = rebuild(HEBB, eta, eta, x, traces, hi + j, first, old, fresh, b, i, j)
+                    if t0 > 0:
+                        h0 = advance(HEBB, h0, splat(eta) * before0, xj, eta, eta)
+                        h1 = advance(HEBB, h1, splat(eta) * before1, xj, eta, eta)
+                    change0, change1 = zero, zero
+                    for s in range(t0, t1 + 1):
+                        at = (s * batch + b) * m
+                        post = load(x, at + batch * m + j)
+                        step0, step1 = spread(x, at + i) * post - h0, spread(x, at + i + 1) * post - h1
+                        change0, change1 = change0 * keep + step0, change1 * keep + step1
+                        h0, h1 = h0 + splat(eta) * step0, h1 + splat(eta) * step1
+                    decay = decay - v0 * change0 - v1 * change1
+                    v0, v1, post = v0 * splat(far), v1 * splat(far), load(x, xi + batch * m + j)
+                    into0, into1 = into0 + v0 * post, into1 + v1 * post
+                    v0, v1 = v0 * keep, v1 * keep
+                    if t0 > 0:
+                        store(post_sum, bi + j, load(post_sum, bi + j) + v0 * before0 + v1 * before1)
+                        sum0, sum1 = sum0 + v0 * xj, sum1 + v1 * xj
+                    store(g, gi + j, v0)
+                    store(g, gi + m + j, v1)
+                store(decayed, (b * chunks + c) * lanes, decay)
+                into_pre[t0 % 2, c, b, i] = eta * total(into0)
+                into_pre[t0 % 2, c, b, i + 1] = eta * total(into1)
+                pre_sum[c, b, i] = total(sum0)
+                pre_sum[c, b, i + 1] = total(sum1)
+
+
 @_inline
 def all_there(meeting, parties, done):
     """Wait until all threads have done so many steps; False if that takes long."""
@@ -395,13 +479,13 @@ def build(name: str) -> Kernels:
     rule = CODES[name]
 
     @_kernel
-    def forward(u, w, a, eta, bound, relu, clamp, episode_start, x, h, snapshots, every, t0, t1, b0, b1, j0, j1,
+    def forward(u, w, a, eta, bound, relu, clamp, held, episode_start, x, h, snapshots, every, t0, t1, b0, b1, j0, j1,
                 meeting, parties):  # fmt: skip
         """Steps t0 to t1 for episodes b0 to b1 and columns j0 to j1; returns the step to go on with.
 
         h: (B, rows, m), in: the trace before the update of step t0 - 1 (of step 0 for t0 = 0), out: before the
-        update of step t1 - 1, and after it once t1 is the end. snapshots[s - 1] takes the trace of step
-        ``s * every - 1``.
+        update of step t1 - 1, and after it once t1 is the end. Steps that are held leave their updates to later ones.
+        snapshots[s - 1] takes the trace of step ``s * every - 1``.
         """
         rows, m = w.shape
         n, lanes = u.shape[2], lanes_of(w)
@@ -413,8 +497,13 @@ def build(name: str) -> Kernels:
             for b in range(b0, b1):
                 x[t + 1, b, j0 : min(n, j1)] = u[t, b, j0 : min(n, j1)]
                 x[t + 1, b, min(n, j1) : j1] = 0
+            due = t if held[t] and (t + 1) % every == 0 else t - 1  # the step whose trace h is to hold now
+            if not held[t] or due == t:
+                s0 = reached(held, every, t)
+                if s0 < due:
+                    catch_up(rule, eta, bound, episode_start, x, h, s0, due, b0, b1, j0, j1)
             # The update that step t - 1 left to do and the product of step t share one pass over the trace.
-            for i0 in range(0, rows, BLOCK):
+            for i0 in range(0, 0 if held[t] else rows, BLOCK):
                 i1 = min(i0 + BLOCK, rows)
                 for b in range(b0, b1):
                     if episode_start[t, b]:
@@ -450,6 +539,9 @@ def build(name: str) -> Kernels:
             if parties > 1:
                 count_up(meeting)
         if t1 == steps:
+            s0 = reached(held, every, steps)
+            if s0 < steps - 1:
+                catch_up(rule, eta, bound, episode_start, x, h, s0, steps - 1, b0, b1, j0, j1)
             for b in range(b0, b1):
                 for i in range(rows):
                     hi, xi = (b * rows + i) * m, (steps * batch + b) * m
@@ -459,7 +551,7 @@ def build(name: str) -> Kernels:
         return t1
 
     @_kernel
-    def backward(w, a, eta, bound, relu, clamp, episode_start, x, trace, snapshots, every, stride,
+    def backward(w, a, eta, bound, relu, clamp, held, episode_start, x, trace, snapshots, every, stride,
                  gout, has_gtrace, gz, gclamp, g, ga, gw, geta, ghidden,
                  segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
                  t0, t1, b0, b1, chunk, c0, c1, meeting, parties):  # fmt: skip
@@ -477,7 +569,8 @@ def build(name: str) -> Kernels:
         m = w.shape[1]
         chunks, steps = into_pre.shape[1], x.shape[0] - 1
         left, right = c0 * chunk, min(m, c1 * chunk)
-        for t in range(t1 - 1, t0 - 1, -1):
+        t = t1 - 1
+        while t >= t0:
             if not all_there(meeting, parties, steps - 1 - t):
                 return t + 1
             start = t - t % every
@@ -488,29 +581,43 @@ def build(name: str) -> Kernels:
                     b0, b1, left, right,
                 )  # fmt: skip
             k = (t - start) // stride
-            traces, s0 = segment[k], kept_step(start, stride, k)
             if t == steps - 1 and has_gtrace:
                 sum_last(
-                    rule, eta, bound, episode_start, x, traces, s0, g, post_sum, decay_sum, pre_sum,
-                    b0, b1, chunk, c0, c1,
+                    rule, eta, bound, episode_start, x, segment[k], kept_step(start, stride, k), g,
+                    post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1,
                 )  # fmt: skip
             into_outputs(
-                rule, eta, relu, clamp, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta,
+                rule, eta, relu, clamp, held, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta,
                 b0, b1, chunk, c0, c1,
             )  # fmt: skip
-            into_traces(
-                rule, w, a, eta, bound, episode_start, x, t, traces, s0, g, gz, post_sum, decay_sum, pre_sum, decayed,
-                into_pre, b0, b1, chunk, c0, c1,
-            )  # fmt: skip
+            low = t  # held steps are taken together, an odd number of them: then the halves of into_pre take turns
+            while held[t] and low - 1 > start and held[low - 1] and held[low - 2]:
+                low -= 2
+            k = (low - start) // stride
+            traces, s0 = segment[k], kept_step(start, stride, k)
+            if held[t]:
+                through_held(
+                    eta, episode_start, x, low, t, traces, s0, g, gz, post_sum, pre_sum, decayed, into_pre,
+                    b0, b1, chunk, c0, c1,
+                )  # fmt: skip
+            else:
+                into_traces(
+                    rule, w, a, eta, bound, episode_start, x, t, traces, s0, g, gz, post_sum, decay_sum, pre_sum,
+                    decayed, into_pre, b0, b1, chunk, c0, c1,
+                )  # fmt: skip
             for b in range(b0, b1):
                 for c in range(c0, c1):
                     geta[b, c] -= total(load(decayed, (b * chunks + c) * lanes_of(w)))
-            if t == 0:
+            if low == 0:
                 ghidden[c0:c1, b0:b1] = into_pre[0, c0:c1, b0:b1]
-            if t == start:
-                add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, start, end, b0, b1, left, right)
+            if low == start:
+                add_weights(
+                    rule, eta, bound, held, episode_start, x, segment, gz, gw, ga, start, end, b0, b1, left, right
+                )
             if parties > 1:
-                count_up(meeting)
+                for _ in range(low, t + 1):
+                    count_up(meeting)
+            t = low - 1
         return t0
 
     return Kernels(forward, backward)

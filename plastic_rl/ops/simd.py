@@ -189,3 +189,4 @@ def _elementwise(operation: Callable, instruction: str) -> None:
 
 _elementwise(operator.add, "fadd")
 _elementwise(operator.mul, "fmul")
+_elementwise(operator.sub, "fsub")
