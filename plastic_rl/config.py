@@ -232,6 +232,8 @@ class TaskRun(Run):
     """Whether to train eta too."""
     init_scale: float = 0.01
     """Standard deviation of the initial weights and plasticity coefficients (not of lstm)."""
+    init_alpha: float = 0.0
+    """Mean of the initial plasticity coefficients."""
 
     batch_size: int = 1
     """Episodes in an update."""
@@ -270,7 +272,7 @@ class TaskRun(Run):
 
     def core_settings(self) -> dict[str, Any]:
         """Return the settings of the core."""
-        names = ("core", "hidden_size", "rule", "alpha", "eta", "learn_eta", "init_scale")
+        names = ("core", "hidden_size", "rule", "alpha", "eta", "learn_eta", "init_scale", "init_alpha")
         return {name: getattr(self, name) for name in names}
 
     def trainer_settings(self) -> dict[str, Any]:

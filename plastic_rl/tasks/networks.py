@@ -25,6 +25,8 @@ class CoreSettings:
         rule, alpha, eta, learn_eta: of :class:`plastic_rl.PlasticRNN`.
         init_scale: standard deviation of the normal distribution that recurrent weights and plasticity coefficients
             are drawn from; None: drawn as the core itself does. An lstm always draws its own.
+        init_alpha: added to the plasticity coefficients that are drawn. Above 0, a network begins as a memory of what
+            its neurons did together, and learns from there.
 
     Raises:
         ValueError: an unknown core, no neurons, or a negative scale.
@@ -37,6 +39,7 @@ class CoreSettings:
     eta: float = 0.01
     learn_eta: bool = True
     init_scale: float | None = None
+    init_alpha: float = 0.0
 
     def __post_init__(self) -> None:
         """Check what the core does not check itself."""
@@ -81,6 +84,9 @@ class CoreSettings:
         if self.init_scale is not None:
             for weight in drawn:
                 nn.init.normal_(weight, std=self.init_scale)
+        if isinstance(core, PlasticRNN):
+            with torch.no_grad():
+                core.alpha += self.init_alpha
         return core
 
 
