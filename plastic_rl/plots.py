@@ -51,11 +51,11 @@ def learning_curve(
             ha="right", va="top" if below else "bottom", color=FAINT, fontsize=9,
         )  # fmt: skip
     axes.set_title(title, color=INK, fontsize=11, loc="left")
-    _dress(axes, right, labels)
+    dress(axes, right, labels)
     save(figure, path)
 
 
-def _dress(axes: Any, right: float, labels: tuple[str, str]) -> None:
+def dress(axes: Any, right: float, labels: tuple[str, str]) -> None:
     """Give axes from 0 to the right end their labels and colours."""
     axes.set_xlabel(labels[0], color=INK)
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
@@ -92,7 +92,7 @@ def compared_curves(
             axes.plot(x, np.median(ys, 0), color=color, linewidth=2, label=name)
             axes.fill_between(x, *np.quantile(ys, (0.25, 0.75), 0), color=color, alpha=0.18, linewidth=0)
             right = max(right, high)
-        _dress(axes, right, (labels[effort], labels[2] if effort == 0 else ""))
+        dress(axes, right, (labels[effort], labels[2] if effort == 0 else ""))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False, labelcolor=INK)
     save(figure, path)
 

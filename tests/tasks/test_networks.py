@@ -113,6 +113,13 @@ def test_the_scale_of_new_weights(core):
         assert abs(weight.mean().item()) < 0.001
 
 
+@pytest.mark.parametrize("alpha", ["connection", "neuron", "shared"])
+def test_plasticity_may_begin_above_zero(alpha):
+    core = completion_network(CoreSettings(alpha=alpha, init_scale=0.0, init_alpha=0.2), 200).core
+    assert (core.alpha == 0.2).all()
+    assert (core.w == 0).all()
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

@@ -1,0 +1,151 @@
+"""How many patterns a trained memory holds: ``python benchmarks/capacity.py``.
+
+For every number of patterns a network is trained anew, with each of two rules and with one plasticity coefficient per
+connection or one for all, and tested on fresh episodes. In each episode all patterns are presented once, for five steps
+each, and then half of the bits of one of them for ten. Beside them a Hopfield network made by hand (Hopfield, 1982:
+weights are the sum of the patterns' outer products, without those from a neuron to itself) does the same with the same
+patterns and as many steps, the shown bits clamped. Its known capacity is 0.138 patterns per neuron.
+
+Prints a table, and writes every result to capacity.csv and a figure to capacity.png.
+"""
+
+import argparse
+import contextlib
+import csv
+import io
+import itertools
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plastic_rl.ops import set_num_threads
+from plastic_rl.plots import COLOURS, FAINT, INK, dress, new_figure, save
+from plastic_rl.tables import duration, table
+from plastic_rl.tasks import CompletionEpisodes, CoreSettings, PatternCompletion
+from plastic_rl.trainer import Trainer, assess
+
+PATTERNS = (5, 10, 15, 20, 30, 40, 50, 70, 100)
+MEMORIES = [(rule, alpha) for rule in ("hebb", "oja") for alpha in ("connection", "shared")]
+HOPFIELD = "Hopfield"
+LEVEL = 0.01  # of wrong bits, at which capacities are compared
+BATCH, TESTED, FRESH = 8, 200, 1_000_000
+
+
+def task_of(patterns: int, bits: int) -> PatternCompletion:
+    """The task with so many patterns, each presented once."""
+    return PatternCompletion(patterns, bits, presentation_steps=5, blank_steps=1, cycles=1, test_steps=10)
+
+
+def trained(task: PatternCompletion, rule: str, alpha: str, seed: int, episodes: int) -> float:
+    """Train a network and return its share of wrong bits on fresh episodes."""
+    torch.manual_seed(seed)
+    # At first its recurrent input is near that of a Hopfield network.
+    core = CoreSettings(rule=rule, alpha=alpha, eta=0.01, init_scale=0.01, init_alpha=20 / task.size)
+    network = task.network(core)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        trainer = Trainer(task, network, Path(folder), batch_size=BATCH, learning_rate=3e-3, max_grad_norm=10.0,
+                          decay_episodes=episodes, seed=seed, checkpoint_every=1e9)  # fmt: skip
+        trainer.train(episodes)
+    return assess(task, network, TESTED, FRESH + seed)["wrong_bits"]
+
+
+def hopfield(task: PatternCompletion, seed: int) -> float:
+    """Return a Hopfield network's share of wrong bits on the same fresh episodes."""
+    wrong = []
+    generator = torch.Generator().manual_seed(FRESH + seed)
+    for _ in range(0, TESTED, 10):
+        episodes = task.sample(10, generator)
+        wrong.append(task.metrics(recalled(episodes, task.test_steps), episodes)["wrong_bits"].mean().item())
+    return float(np.mean(wrong))
+
+
+def recalled(episodes: CompletionEpisodes, steps: int) -> Tensor:
+    """What a Hopfield network completes the last cue to, ``(B, n)``."""
+    weights = episodes.items.mT @ episodes.items
+    weights.diagonal(dim1=1, dim2=2).zero_()
+    x = episodes.target.masked_fill(episodes.erased, 0.0)
+    for _ in range(steps):
+        x = torch.where(episodes.erased, (x.unsqueeze(1) @ weights).squeeze(1).sign(), episodes.target)
+    return x
+
+
+def capacity(wrong: list[float]) -> float | None:
+    """How many patterns leave 1 % of the bits wrong, between those tried; None: more, or fewer, than any."""
+    for (p, a), (q, b) in itertools.pairwise(zip(PATTERNS, wrong, strict=True)):
+        if a < LEVEL <= b:
+            return p + (q - p) * (LEVEL - a) / (b - a)
+    return None
+
+
+def draw(path: Path, medians: dict[str, list[float]], bits: int) -> None:
+    """Draw wrong bits against patterns."""
+    figure = new_figure(7.2, 4.4)
+    axes = figure.add_subplot()
+    for (name, wrong), color in zip(medians.items(), (*COLOURS[:4], INK), strict=True):
+        dashes = "--" if name == HOPFIELD else "-"
+        axes.plot(
+            PATTERNS, [100 * w for w in wrong], dashes, color=color, linewidth=2, marker="o", markersize=4, label=name
+        )
+    axes.axhline(100 * LEVEL, color=FAINT, linewidth=1, linestyle=":")
+    axes.axvline(0.138 * bits, color=FAINT, linewidth=1, linestyle=":")
+    axes.annotate(
+        "0.138 N", (0.138 * bits, 24), color=FAINT, fontsize=9, ha="left", xytext=(3, 0), textcoords="offset points"
+    )
+    dress(axes, PATTERNS[-1], ("patterns in an episode", "wrong bits, % (chance: 25)"))
+    axes.set_title(f"What {bits} neurons hold after one presentation", color=INK, fontsize=11, loc="left")
+    axes.legend(frameon=False, labelcolor=INK)
+    save(figure, path)
+
+
+def main() -> int:
+    """Train, test, print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bits", type=int, default=200, help="of a pattern (default: 200)")
+    parser.add_argument("--episodes", type=int, default=2400, help="of each training (default: 2,400)")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each kind (default: 3)")
+    parser.add_argument("--threads", type=int, default=2, help="(default: 2)")
+    parser.add_argument("--out", type=Path, default=Path("runs/capacity"), help="folder (default: runs/capacity)")
+    options = parser.parse_args()
+    if min(options.episodes, options.seeds, options.threads) < 1 or options.bits < 2:
+        parser.error("numbers must be at least 1, and --bits at least 2")
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    set_num_threads(options.threads)
+    began, found = time.perf_counter(), {}
+    names = [f"{rule}, alpha {alpha}" for rule, alpha in MEMORIES]
+    with open(options.out / "capacity.csv", "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["memory", "patterns", "seed", "wrong_bits"])
+        for seed, patterns in itertools.product(range(options.seeds), PATTERNS):
+            task = task_of(patterns, options.bits)
+            results = {
+                name: trained(task, *kind, seed, options.episodes) for name, kind in zip(names, MEMORIES, strict=True)
+            }
+            results[HOPFIELD] = hopfield(task, seed)
+            for name, wrong in results.items():
+                found.setdefault((name, patterns), []).append(wrong)
+                writer.writerow([name, patterns, seed, f"{wrong:.6f}"])
+            file.flush()
+            print(
+                f"seed {seed}, {patterns} patterns: {duration(time.perf_counter() - began)}",
+                file=sys.stderr,
+                flush=True,
+            )
+    medians = {name: [float(np.median(found[name, p])) for p in PATTERNS] for name in (*names, HOPFIELD)}
+    rows = [["wrong bits, %", *(f"{p}" for p in PATTERNS), "patterns at 1 %", "per neuron"]]
+    for name, wrong in medians.items():
+        held = capacity(wrong)
+        told = ["-", "-"] if held is None else [f"{held:.0f}", f"{held / options.bits:.3f}"]
+        rows.append([name, *(f"{100 * w:.2f}" for w in wrong), *told])
+    print(table(rows))
+    draw(options.out / "capacity.png", medians, options.bits)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
