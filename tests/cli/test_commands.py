@@ -247,6 +247,13 @@ def test_runs_of_the_same_second_do_not_meet(here, monkeypatch):
     assert [str(folder) for folder in made] == ["runs/maze-now", "runs/maze-now-2", "runs/maze-now-3"]
 
 
+def test_runs_begun_at_the_same_moment_do_not_meet(here, monkeypatch):
+    """Even if each looks for a free name before the others have taken theirs."""
+    monkeypatch.setattr(folders.time, "strftime", lambda _: "now")
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    assert len({folders.create(None, "maze") for _ in range(3)}) == 3
+
+
 def test_tests_never_use_seeds_of_training():
     assert MazeRun(seed=FRESH - 1).seed < FRESH
 
