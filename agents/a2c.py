@@ -432,17 +432,20 @@ class PlasticA2C(OnPolicyAlgorithm):
         """Make the agent that ``describe`` described, with these weights; arguments and errors as for ``load``."""
         if description.get("format") != FORMAT:
             raise archive.ArchiveError(f"not a description of a PlasticA2C agent: format {description.get('format')!r}")
+        names = ("observation_space", "action_space")
+        observations, actions = (archive.space_from_json(description.get(name)) for name in names)
+        wrapped = None
+        if env is not None:
+            wrapped = cls._wrap_env(env)
+            check_for_correct_spaces(wrapped, observations, actions)
         try:
-            spaces_ = tuple(archive.space_from_json(description[k]) for k in ("observation_space", "action_space"))
             settings = {name: description["settings"][name] for name in (*_SETTINGS, "learning_rate")} | kwargs
             policy = cls.policy_aliases[description["policy"]]
             agent = cls(policy, None, device=device, _init_setup_model=False, **settings)  # type: ignore[arg-type]
             agent.policy_kwargs = description["policy_kwargs"]
-            agent.observation_space, agent.action_space = spaces_
+            agent.observation_space, agent.action_space = observations, actions
             agent.n_envs = 1
-            if env is not None:
-                wrapped = cls._wrap_env(env)
-                check_for_correct_spaces(wrapped, *spaces_)
+            if wrapped is not None:
                 agent.n_envs = wrapped.num_envs
                 agent.set_env(wrapped)
             agent._setup_model()
@@ -451,7 +454,9 @@ class PlasticA2C(OnPolicyAlgorithm):
                 int(description["num_timesteps"]),
                 int(description["n_updates"]),
             )
-        except (KeyError, TypeError, AttributeError, RuntimeError, AssertionError) as error:
+        except (
+            KeyError, TypeError, AttributeError, RuntimeError, AssertionError, ValueError, OverflowError
+        ) as error:  # fmt: skip
             raise archive.ArchiveError(f"the agent's settings and weights do not fit each other: {error}") from error
         return agent
 

@@ -1,4 +1,5 @@
 import io
+import json
 import pickle
 import zipfile
 
@@ -135,6 +136,29 @@ def test_hostile_and_damaged_files_are_refused_and_run_nothing(saved, tmp_path, 
         assert sorted(tmp_path.iterdir()) == listing, name
     assert pickle.loads(pickled)  # the trap does work where it is run
     assert trap.exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("policy_kwargs", {"hidden_size": -1}),
+        ("policy_kwargs", {"core": "nonsense"}),
+        ("policy_kwargs", {"optimizer_class": "nonsense"}),
+        ("settings", {"n_steps": 0}),
+        ("settings", {"learning_rate": -1}),
+        ("settings", {"seed": "nonsense"}),
+        (None, {"num_timesteps": float("inf")}),
+        (None, {"num_timesteps": "nonsense"}),
+        (None, {"action_space": None}),
+        (None, {"observation_space": {"type": "Dict"}}),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(saved, part, changes):
+    with zipfile.ZipFile(io.BytesIO(saved)) as old:
+        config = json.loads(old.read("config.json"))
+    (config[part] if part else config).update(changes)
+    with pytest.raises(ArchiveError):
+        PlasticA2C.load(io.BytesIO(with_members(saved, **{"config.json": json.dumps(config)})))
 
 
 def test_weights_of_another_architecture_are_refused(saved, tmp_path):

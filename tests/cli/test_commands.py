@@ -60,7 +60,7 @@ def test_reading_only_the_start_of_the_help_is_no_error(tmp_path):
     process = begin("maze", "--help", cwd=tmp_path)
     process.stdout.close()
     assert process.stderr.read() == ""
-    process.wait(timeout=60)
+    process.wait(timeout=300)
 
 
 def test_a_run_folder_holds_what_it_should(trained):
