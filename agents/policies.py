@@ -126,9 +126,11 @@ class PlasticPolicy(ActorCriticPolicy):
         """Return the features ``(B, F)`` of a batch of observations."""
         space = self.observation_space
         if isinstance(space, spaces.Discrete) and space.start:  # Stable-Baselines3 counts from 0
-            observations = observations - int(space.start)  # type: ignore[operator]
+            assert isinstance(observations, Tensor)
+            observations = observations - int(space.start)
         elif space.shape == () and isinstance(space, spaces.Box):
-            observations = observations.unsqueeze(-1)  # type: ignore[union-attr]
+            assert isinstance(observations, Tensor)
+            observations = observations.unsqueeze(-1)
         return super(ActorCriticPolicy, self).extract_features(observations, self.features_extractor)
 
     def replay(self, observations: Tensor, stepper: Stepper) -> tuple[Distribution, Tensor]:

@@ -64,8 +64,9 @@ class Session:
         return self._folder
 
     @folder.setter
-    def folder(self, folder: Path) -> None:
-        self._claims.enter_context(claimed(folder))
+    def folder(self, folder: Path | None) -> None:
+        if folder is not None:
+            self._claims.enter_context(claimed(folder))
         self._folder = folder
 
     def stop(self, done: str) -> None:
