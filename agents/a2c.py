@@ -16,7 +16,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import check_for_correct_spaces, explained_variance, obs_as_tensor
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from torch.nn import functional as F
 
 from plastic_rl.agents import archive
@@ -66,6 +66,10 @@ class PlasticA2C(OnPolicyAlgorithm):
         seed: of all random generators.
         device: where the network is.
 
+    Raises:
+        TypeError: observations of a kind that is not supported.
+        ValueError: n_steps is below 1, or a policy setting cannot be.
+
     Example:
         >>> import gymnasium as gym
         >>> import plastic_rl
@@ -103,6 +107,8 @@ class PlasticA2C(OnPolicyAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
+        if n_steps < 1:
+            raise ValueError(f"n_steps is {n_steps}: expected at least 1")
         self.squared_prob_coef = squared_prob_coef
         self.normalize_advantage = normalize_advantage
         self._core_state: Any = None
@@ -137,6 +143,21 @@ class PlasticA2C(OnPolicyAlgorithm):
             env = VecMonitor(GymnasiumVecEnv(env))
         return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
+    def _setup_model(self) -> None:
+        if isinstance(self.observation_space, (spaces.Dict, spaces.Tuple)):
+            raise TypeError(
+                f"observations of a kind that is not supported: {self.observation_space} is neither Box nor Discrete; "
+                "gymnasium.wrappers.FlattenObservation makes it a Box"
+            )
+        super()._setup_model()
+
+    @property
+    def keeps_episodes(self) -> bool:
+        """Whether the environment can be put back into the middle of its episodes: it has get_state and set_state."""
+        return (
+            self.env is not None and isinstance(self.env.unwrapped, GymnasiumVecEnv) and self.env.has_attr("get_state")
+        )
+
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
@@ -149,18 +170,13 @@ class PlasticA2C(OnPolicyAlgorithm):
         if self._core_state is None or len(self._core_state[0]) != env.num_envs:
             self._core_state = self.policy.core.initial_state(env.num_envs)
         self._stepper = stepper = self.policy.core.stepper(self._core_state, n_rollout_steps)
-        discrete = isinstance(self.action_space, spaces.Discrete)
 
         for _ in range(n_rollout_steps):
             with torch.no_grad():
                 features = self.policy.features(obs_as_tensor(self._last_obs, self.device))
                 starts = torch.as_tensor(self._last_episode_starts, dtype=torch.bool, device=self.device)
             actions = self.policy.act(stepper.step(features, starts))
-            taken = actions.cpu().numpy()
-            moves = taken
-            if not discrete:
-                moves = np.clip(taken, self.action_space.low, self.action_space.high)  # type: ignore[attr-defined]
-            observations, rewards, dones, infos = env.step(moves)
+            observations, rewards, dones, infos = env.step(self.policy.moves(actions))
             assert isinstance(observations, np.ndarray)
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
@@ -171,7 +187,7 @@ class PlasticA2C(OnPolicyAlgorithm):
             if dones.any():
                 rewards = self._with_bootstrap(rewards, infos, stepper)
             assert self._last_episode_starts is not None
-            rollout_buffer.add(self._last_obs, taken, rewards, self._last_episode_starts)
+            rollout_buffer.add(self._last_obs, actions.cpu().numpy(), rewards, self._last_episode_starts)
             self._last_obs, self._last_episode_starts = observations, dones
 
         self._core_state = stepper.state
@@ -273,10 +289,13 @@ class PlasticA2C(OnPolicyAlgorithm):
         Args:
             path: a path (".zip" is added if it has no ending) or a file opened for writing bytes.
             exclude: not supported: what is saved is fixed.
-            include: ``["run"]`` adds all that an exact continuation needs: random state, environment, core state.
+            include: ``["run"]`` adds what a continuation needs: random state, environment, core state, and the
+                statistics of a ``VecNormalize``. It is exact for mazes; other environments, which cannot be put back
+                into the middle of their episodes, begin them anew.
 
         Raises:
             TypeError: a space or a policy setting that JSON cannot describe.
+            ValueError: something else is to be excluded or included, or there is no environment to save the state of.
         """
         include = set(include or ())
         if exclude or include - {"run"}:
@@ -285,6 +304,8 @@ class PlasticA2C(OnPolicyAlgorithm):
             path = pathlib.Path(path).with_suffix(".zip")
         training: dict[str, Any] = {"optimizer": self.policy.optimizer.state_dict()}
         if "run" in include:
+            if self.env is None:
+                raise ValueError('this agent has no env, whose state include=["run"] would save: leave it out')
             training["run"] = self._run_state()
         archive.write(path, archive.Archive(self.describe(), self.policy.state_dict(), training))
 
@@ -311,11 +332,22 @@ class PlasticA2C(OnPolicyAlgorithm):
     def _run_state(self) -> dict[str, Any]:
         """All that training depends on beside weights and optimizer, as tensors and numbers."""
         assert self.env is not None
-        state: dict[str, Any] = {"torch_rng": torch.get_rng_state(), "core": list(self._core_state or ())}
-        if self._last_obs is not None:
+        state: dict[str, Any] = {"torch_rng": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
+        if self._vec_normalize_env is not None:
+            state["normalize"] = {
+                name: [
+                    torch.as_tensor(number, dtype=torch.float64)
+                    for number in (moments.mean, moments.var, moments.count)
+                ]
+                for name, moments in _moments(self._vec_normalize_env).items()
+            }
+            state["discounted"] = torch.as_tensor(self._vec_normalize_env.returns)
+        if self.keeps_episodes and self._last_obs is not None:
+            state["core"] = list(self._core_state or ())
             state["observations"] = torch.as_tensor(self._last_obs)
             state["episode_starts"] = torch.as_tensor(self._last_episode_starts)
-        if self.env.has_attr("get_state"):
             arrays = self.env.env_method("get_state", indices=0)[0]
             # PyTorch's tensors of unsigned 64-bit numbers are newer than some versions that can read this.
             state["env"] = {name: torch.from_numpy(_as_signed(array)) for name, array in arrays.items()}
@@ -325,12 +357,22 @@ class PlasticA2C(OnPolicyAlgorithm):
         """Go on from ``_run_state``."""
         assert self.env is not None
         torch.set_rng_state(state["torch_rng"])
-        if state["core"]:
-            self._core_state = type(self.policy.core.initial_state(1))(*state["core"])
-        if "observations" in state:
+        if self.device.type == "cuda" and "cuda_rng" in state:
+            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+        normalized = self._vec_normalize_env
+        if (normalized is None) != ("normalize" not in state):
+            raise ValueError("a VecNormalize is around one of the two environments, this one and that of training")
+        if normalized is not None:
+            for name, moments in _moments(normalized).items():
+                mean, var, count = state["normalize"][name]
+                moments.mean, moments.var, moments.count = mean.numpy(), var.numpy(), count.item()
+            normalized.returns = state["discounted"].numpy()
+        if "env" in state:
+            if state["core"]:
+                kind = type(self.policy.core.initial_state(1))
+                self._core_state = kind(*(part.to(self.device) for part in state["core"]))
             self._last_obs = state["observations"].numpy()
             self._last_episode_starts = state["episode_starts"].numpy()
-        if "env" in state:
             current = self.env.env_method("get_state", indices=0)[0]
             arrays = {name: array.numpy() for name, array in state["env"].items()}
             self.env.env_method(
@@ -354,7 +396,7 @@ class PlasticA2C(OnPolicyAlgorithm):
             path: a path (".zip" is added if there is no such file) or a file opened for reading bytes.
             env: to go on training in; not needed to ``predict``.
             device: where to put the network.
-            resume: go on exactly where an agent saved with ``include=["run"]`` stopped; needs env.
+            resume: go on where an agent saved with ``include=["run"]`` stopped; needs env. See ``save``.
             kwargs: settings that replace the saved ones, for example ``learning_rate``.
 
         Raises:
@@ -390,17 +432,20 @@ class PlasticA2C(OnPolicyAlgorithm):
         """Make the agent that ``describe`` described, with these weights; arguments and errors as for ``load``."""
         if description.get("format") != FORMAT:
             raise archive.ArchiveError(f"not a description of a PlasticA2C agent: format {description.get('format')!r}")
+        names = ("observation_space", "action_space")
+        observations, actions = (archive.space_from_json(description.get(name)) for name in names)
+        wrapped = None
+        if env is not None:
+            wrapped = cls._wrap_env(env)
+            check_for_correct_spaces(wrapped, observations, actions)
         try:
-            spaces_ = tuple(archive.space_from_json(description[k]) for k in ("observation_space", "action_space"))
             settings = {name: description["settings"][name] for name in (*_SETTINGS, "learning_rate")} | kwargs
             policy = cls.policy_aliases[description["policy"]]
             agent = cls(policy, None, device=device, _init_setup_model=False, **settings)  # type: ignore[arg-type]
             agent.policy_kwargs = description["policy_kwargs"]
-            agent.observation_space, agent.action_space = spaces_
+            agent.observation_space, agent.action_space = observations, actions
             agent.n_envs = 1
-            if env is not None:
-                wrapped = cls._wrap_env(env)
-                check_for_correct_spaces(wrapped, *spaces_)
+            if wrapped is not None:
                 agent.n_envs = wrapped.num_envs
                 agent.set_env(wrapped)
             agent._setup_model()
@@ -409,9 +454,16 @@ class PlasticA2C(OnPolicyAlgorithm):
                 int(description["num_timesteps"]),
                 int(description["n_updates"]),
             )
-        except (KeyError, TypeError, AttributeError, RuntimeError, AssertionError) as error:
+        except (
+            KeyError, TypeError, AttributeError, RuntimeError, AssertionError, ValueError, OverflowError
+        ) as error:  # fmt: skip
             raise archive.ArchiveError(f"the agent's settings and weights do not fit each other: {error}") from error
         return agent
+
+
+def _moments(env: VecNormalize) -> dict[str, Any]:
+    """What normalization rests on, by name: running means and variances."""
+    return {name: getattr(env, name) for name in (("obs_rms", "ret_rms") if env.norm_obs else ("ret_rms",))}
 
 
 def _as_signed(array: np.ndarray) -> np.ndarray:

@@ -78,15 +78,22 @@ class PlasticPolicy(ActorCriticPolicy):
         }
         if core not in builders:
             raise ValueError(f"unknown core {core!r}: expected one of {', '.join(builders)}")
-        self._build_core, self._hidden_size = builders[core], hidden_size
+        self._core_settings = {
+            "core": core, "hidden_size": hidden_size, "rule": rule, "alpha": alpha, "eta": eta, "learn_eta": learn_eta,
+            "bound": bound, "nonlinearity": nonlinearity, "engine": engine,
+        }  # fmt: skip
+        self._build_core = builders[core]
         super().__init__(observation_space, action_space, lr_schedule, net_arch=net_arch or [], **kwargs)
         del self._build_core  # a closure, which could not be pickled
 
     def _build_mlp_extractor(self) -> None:
         self.core = self._build_core(self.features_dim)
         self.mlp_extractor = MlpExtractor(
-            self._hidden_size, net_arch=self.net_arch, activation_fn=self.activation_fn, device=self.device
+            self.core.hidden_size, net_arch=self.net_arch, activation_fn=self.activation_fn, device=self.device
         )
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | self._core_settings
 
     def heads(self, hidden: Tensor) -> tuple[Distribution, Tensor]:
         """Return the action distribution and the values ``(B,)`` of core outputs ``(B, N)``."""
@@ -103,6 +110,13 @@ class PlasticPolicy(ActorCriticPolicy):
                 return (logits - torch.empty_like(logits).exponential_().log_()).argmax(-1)
             return self._get_action_dist_from_latent(latent).sample()
 
+    def moves(self, actions: Tensor) -> np.ndarray:
+        """Return chosen actions as an environment takes them: in its shape, within its bounds, from its first on."""
+        chosen = actions.cpu().numpy().reshape((-1, *(self.action_space.shape or ())))
+        if isinstance(self.action_space, spaces.Discrete):
+            return chosen + self.action_space.start
+        return np.clip(chosen, self.action_space.low, self.action_space.high)  # type: ignore[attr-defined]
+
     def values(self, hidden: Tensor) -> Tensor:
         """Return the values ``(...)`` of core outputs ``(..., N)``, without gradients."""
         with torch.no_grad():
@@ -110,6 +124,13 @@ class PlasticPolicy(ActorCriticPolicy):
 
     def features(self, observations: PyTorchObs) -> Tensor:
         """Return the features ``(B, F)`` of a batch of observations."""
+        space = self.observation_space
+        if isinstance(space, spaces.Discrete) and space.start:  # Stable-Baselines3 counts from 0
+            assert isinstance(observations, Tensor)
+            observations = observations - int(space.start)
+        elif space.shape == () and isinstance(space, spaces.Box):
+            assert isinstance(observations, Tensor)
+            observations = observations.unsqueeze(-1)
         return super(ActorCriticPolicy, self).extract_features(observations, self.features_extractor)
 
     def replay(self, observations: Tensor, stepper: Stepper) -> tuple[Distribution, Tensor]:
@@ -169,9 +190,7 @@ class PlasticPolicy(ActorCriticPolicy):
             actions, _, _, core_state = self.forward(
                 obs, core_state, torch.as_tensor(starts, device=self.device), deterministic
             )
-        chosen = actions.cpu().numpy().reshape((-1, *(self.action_space.shape or ())))
-        if isinstance(self.action_space, spaces.Box):
-            chosen = np.clip(chosen, self.action_space.low, self.action_space.high)
+        chosen = self.moves(actions)
         return chosen if batched else chosen[0], tuple(s.cpu().numpy() for s in core_state)
 
     def look(self, state: State) -> tuple[np.ndarray, np.ndarray]:

@@ -14,9 +14,11 @@ import csv
 import io
 import itertools
 import json
+import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,11 @@ from torch import Tensor, nn
 
 from plastic_rl.errors import UsageError, UserError, invocation
 from plastic_rl.files import DamagedFileError, read_json, read_weights, write_atomically
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 CONFIG, METRICS, MODEL, SUMMARY, CURVE = (
     "config.json", "metrics.csv", "model.safetensors", "summary.json", "curve.png",
@@ -38,9 +45,10 @@ def create(folder: Path | None, name: str) -> Path:
     """Make a run folder; without a name, a new one under runs/.
 
     Raises:
-        UsageError: it holds something already, or cannot be made.
+        UsageError: it holds something already.
+        UserError: it cannot be made or written to.
     """
-    folder = folder or next(path for path in _names(name) if not path.exists())
+    folder = folder or _new(name)
     make_folder(folder, "--out")
     try:
         # Hidden files are no run's: a temporary file that a kill left over, or a system's own.
@@ -51,7 +59,7 @@ def create(folder: Path | None, name: str) -> Path:
         (folder / ".writable").touch()
         (folder / ".writable").unlink()
     except OSError as error:
-        raise UsageError(f"--out {folder} cannot be written to: {error.strerror}; name another folder") from error
+        raise UserError(f"--out {folder} cannot be written to: {error.strerror}; name another folder") from error
     return folder
 
 
@@ -59,14 +67,39 @@ def make_folder(folder: Path, option: str) -> None:
     """Make a folder and those that it is in.
 
     Raises:
-        UsageError: that cannot be done.
+        UserError: that cannot be done.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         in_place = isinstance(error, (FileExistsError, NotADirectoryError))
         reason = "a file is in its place" if in_place else error.strerror
-        raise UsageError(f"{option}: the folder {folder} cannot be made: {reason}; name another") from error
+        raise UserError(f"{option}: the folder {folder} cannot be made: {reason}; name another") from error
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other processes from training into a run folder meanwhile; a claim ends with its process, however that ends.
+
+    Without effect on systems and network drives that cannot lock a folder.
+
+    Raises:
+        UserError: another process has claimed it.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{folder} is in use: another process trains into it; stop that, or let it end") from error
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def check_no_run(folder: Path) -> None:
@@ -77,6 +110,19 @@ def check_no_run(folder: Path) -> None:
     """
     if (folder / CONFIG).exists():
         raise UsageError(f"--out {folder} holds a run, whose {SUMMARY} would be lost: name another folder")
+
+
+def _new(name: str) -> Path:
+    """The first of a name's folders that no other process has made, or is making at this moment."""
+    for path in _names(name):
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            continue
+        except OSError:
+            return path  # ``make_folder`` will tell why it cannot be made
+    raise AssertionError("there is no end of names")
 
 
 def _names(name: str) -> Iterator[Path]:

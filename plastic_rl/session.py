@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from plastic_rl.config import changed
 from plastic_rl.errors import UsageError, UserError, invocation
-from plastic_rl.folders import CONFIG
+from plastic_rl.folders import CONFIG, claimed
 from plastic_rl.tables import duration, number
 
 MAY_CHANGE = ("threads", "device")  # what a run may go on with that it did not begin with, beside its length
@@ -51,12 +51,23 @@ class Session:
     Attributes:
         command: its name.
         interruption: which signal came.
-        folder: the run folder, once it is known.
+        folder: the run folder, once it is known; from then on no other process can train into it.
     """
 
-    def __init__(self, command: str, interruption: Interruption) -> None:
-        self.command, self.interruption = command, interruption
-        self.folder: Path | None = None
+    def __init__(self, command: str, interruption: Interruption, claims: ExitStack) -> None:
+        self.command, self.interruption, self._claims = command, interruption, claims
+        self._folder: Path | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """See the class."""
+        return self._folder
+
+    @folder.setter
+    def folder(self, folder: Path | None) -> None:
+        if folder is not None:
+            self._claims.enter_context(claimed(folder))
+        self._folder = folder
 
     def stop(self, done: str) -> None:
         """End the program if a signal came, having kept what is done."""
@@ -72,10 +83,10 @@ def session(command: str, memory: str) -> Iterator[Session]:
 
     Raises:
         SystemExit: a signal was to be obeyed at once.
-        UserError: there is not enough memory.
+        UserError: there is not enough memory, or another process trains into the same run folder.
     """
-    with Interruption() as interruption:
-        this = Session(command, interruption)
+    with Interruption() as interruption, ExitStack() as claims:
+        this = Session(command, interruption, claims)
         try:
             yield this
         except KeyboardInterrupt:

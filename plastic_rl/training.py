@@ -185,9 +185,8 @@ def _kept_agent(folder: Path, config: MazeRun, env: Any, schedule: Schedule) -> 
         )
     runs.write_config(folder, config, agent)
     assert agent.env is not None
-    if agent.num_timesteps and not agent.env.has_attr("get_state"):
+    if agent.num_timesteps and not agent.keeps_episodes:
         print(f"{config.env} cannot be put back into the middle of its episodes: they begin anew")
-        agent._last_obs = None
         agent.env.seed(config.seed + agent.num_timesteps)
     return agent, seconds
 

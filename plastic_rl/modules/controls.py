@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plastic_rl.modules.layout import check_shape, layout_of
+from plastic_rl.modules.layout import check_shape, layout_of, unpack_state
 from plastic_rl.modules.stepping import ModuleStepper, Stepper
 from plastic_rl.ops.reference import NONLINEARITIES
 
@@ -56,7 +56,7 @@ class _Core(nn.Module):
         if state is None:
             state = self.initial_state(sequence.shape[1])
         else:
-            state = self.state_type(*state)
+            state = unpack_state(self.state_type, state)
             for name, tensor in zip(state._fields, state, strict=True):
                 check_shape(name, tensor, (*layout.batch_shape(sequence), self.hidden_size))
             state = self.state_type(*map(layout.state, state))

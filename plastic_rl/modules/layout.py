@@ -1,6 +1,6 @@
 """Where the batch is: ``torch.nn.RNN``'s three layouts, brought to time-major ``(T, B, ...)`` and back."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -58,3 +58,16 @@ def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     """
     if tensor.shape != shape:
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}: expected {tuple(shape)}")
+
+
+def unpack_state(kind: Any, state: Any) -> Any:
+    """Return a caller's state as that kind of NamedTuple.
+
+    Raises:
+        TypeError: if it has not that many parts, as the one tensor of ``torch.nn.RNN``'s state.
+    """
+    try:
+        return kind(*state)
+    except TypeError as error:
+        parts = ", ".join(kind._fields)
+        raise TypeError(f"state is a {type(state).__name__}: expected {kind.__name__}({parts}), or None") from error

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from plastic_rl.modules.layout import Layout, check_shape, layout_of
+from plastic_rl.modules.layout import Layout, check_shape, layout_of, unpack_state
 from plastic_rl.modules.stepping import ModuleStepper, Stepper, check_step
 from plastic_rl.ops import ENGINES, Engine, PlasticState, plastic_rnn, why_not_fused
 from plastic_rl.ops.reference import NONLINEARITIES
@@ -98,7 +98,7 @@ class _Plastic(nn.Module):
         """Bring a caller's state to ``(B, ...)``."""
         if state is None:
             return None
-        state = PlasticState(*state)
+        state = unpack_state(PlasticState, state)
         self._check_state(state, layout.batch_shape(sequence))
         return PlasticState(*map(layout.state, state))
 

@@ -324,7 +324,7 @@ class _Sequence(torch.autograd.Function):
         bound: float,
         done: tuple[_Problem, np.ndarray] | None,
     ) -> tuple[Tensor, Tensor]:
-        """done: the problem, if it has been solved before, and its last trace."""
+        """done: the problem, if it has been solved before, and its last trace, which is then given back as it is."""
         ctx.set_materialize_grads(False)
         if done is None:
             problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, True)
@@ -334,8 +334,10 @@ class _Sequence(torch.autograd.Function):
             problem, last = done
         ctx.problem = problem
         # The problem shares the memory of most of these: saved, so that autograd sees a change in place.
-        ctx.save_for_backward(alpha, eta, trace, clamp, episode_start, outputs := problem.outputs)
-        return outputs, problem.plan.unpad_matrix(last)
+        outputs = problem.outputs.contiguous()
+        ctx.save_for_backward(alpha, eta, trace, clamp, episode_start, outputs)
+        trace = problem.plan.unpad_matrix(last)
+        return outputs, trace.contiguous() if done is None else trace
 
     @staticmethod
     def backward(ctx: Any, goutputs: Tensor | None, gtrace: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -379,6 +381,9 @@ def sequence(
     bound: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As ``reference.sequence``, by the kernels."""
+    if torch.compiler.is_compiling():  # which cannot look into them: the graph ends here, and goes on after it
+        outside = torch.compiler.disable(sequence)
+        return outside(u, w, alpha, eta, hidden, trace, rule, nonlinearity, clamp, episode_start, bound)
     relu = nonlinearity == "relu"
     if torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (u, w, alpha, eta, hidden, trace, clamp)
@@ -388,7 +393,8 @@ def sequence(
     problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, False)
     h = problem.plan.pad_matrix(trace)
     _forward(problem, _array(u), h)
-    return problem.outputs, problem.outputs[-1].clone(), problem.plan.unpad_matrix(h)
+    outputs = problem.outputs.contiguous()
+    return outputs, outputs[-1].clone(), problem.plan.unpad_matrix(h).contiguous()
 
 
 class Stepper:

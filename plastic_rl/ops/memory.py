@@ -20,16 +20,10 @@ _kept = 0
 class _Lease:
     """Memory in use: numpy's arrays over it hold on to this object, and with the last of them it is free again."""
 
-    def __init__(self, size: int) -> None:
-        global _kept
-        try:
-            self._raw = _free[size].pop()
-            _kept -= size
-        except IndexError:
-            self._raw = np.empty(size + BYTES, np.uint8)
-        self.size = size
-        start = -self._raw.ctypes.data % BYTES
-        self.__array_interface__ = self._raw[start : start + size].__array_interface__
+    def __init__(self, raw: np.ndarray, size: int) -> None:
+        self._raw, self.size = raw, size
+        start = -raw.ctypes.data % BYTES
+        self.__array_interface__ = raw[start : start + size].__array_interface__
 
     def __del__(self) -> None:
         global _kept
@@ -38,13 +32,24 @@ class _Lease:
             _free[self.size].append(self._raw)
 
 
+def _take(size: int) -> np.ndarray:
+    """Memory for an aligned array of so many bytes, used before or new."""
+    global _kept
+    try:
+        raw = _free[size].pop()
+        _kept -= size
+        return raw
+    except IndexError:
+        return np.empty(size + BYTES, np.uint8)
+
+
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array that begins, and with padded rows goes on, at the start of a cache line; numpy's need not.
 
     A vector that straddles two lines takes two accesses, and its store cannot be forwarded to the next load.
     """
     size = math.prod(shape) * dtype.itemsize
-    return np.asarray(_Lease(size)).view(dtype).reshape(shape)
+    return np.asarray(_Lease(_take(size), size)).view(dtype).reshape(shape)
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -62,6 +62,23 @@ class Letters(gym.Env):
         return self.shown, reward, self.t == 10, False, {}
 
 
+class Odd(gym.Env):
+    """Any spaces; refuses actions that are not of its own."""
+
+    def __init__(self, observation_space, action_space):
+        self.observation_space, self.action_space = observation_space, action_space
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        self.t += 1
+        return self.observation_space.sample(), 1.0, self.t == 10, self.t == 7, {}
+
+
 @pytest.mark.parametrize(
     "policy_kwargs",
     [
@@ -160,6 +177,42 @@ def test_a_cut_episode_bootstraps_and_a_finished_one_does_not():
 def test_every_kind_of_environment_is_taken(make):
     agent = agent_for(make(), n_steps=16).learn(64)
     assert agent.num_timesteps >= 64
+
+
+@pytest.mark.parametrize(
+    ("observation_space", "action_space"),
+    [
+        (spaces.Discrete(3, start=5), spaces.Discrete(2, start=1)),
+        (spaces.Discrete(3, start=-1), spaces.Discrete(2, start=-4)),
+        (spaces.Box(-1, 1, (2, 3), np.float64), spaces.Box(-2, 3, (2, 2), np.float32)),
+        (spaces.Box(0, 255, (36, 36, 3), np.uint8), spaces.Box(-1, 1, (1, 3), np.float32)),
+        (spaces.Box(-1, 1, (), np.float32), spaces.Box(-1, 1, (), np.float32)),
+    ],
+    ids=str,
+)
+def test_every_box_and_discrete_space_is_taken(observation_space, action_space, tmp_path):
+    env = Odd(observation_space, action_space)
+    agent = agent_for(env, n_steps=16).learn(64)
+    env.reset()
+    env.step(agent.predict(env.observation_space.sample())[0])
+    agent.save(tmp_path / "agent")
+    assert PlasticA2C.load(tmp_path / "agent", env).learn(16).action_space == action_space
+
+
+def test_an_agent_that_cannot_be_says_why():
+    space = spaces.Dict(a=spaces.Box(0, 1, (2,)))
+    with pytest.raises(TypeError, match=r"observations of a kind that is not supported: Dict\('a'.*FlattenObservation"):
+        agent_for(Odd(space, spaces.Discrete(2)))
+    with pytest.raises(ValueError, match="n_steps is 0: expected at least 1"):
+        agent_for(maze(), n_steps=0)
+
+
+def test_a_policy_is_saved_and_loaded_by_itself_as_stable_baselines_has_it(tmp_path):
+    agent = agent_for(maze(), policy_kwargs={"rule": "clip", "bound": 0.5, "alpha": "shared"})
+    agent.policy.save(tmp_path / "policy")
+    loaded, observation = type(agent.policy).load(tmp_path / "policy"), maze().reset(seed=0)[0]
+    assert repr(loaded.core) == repr(agent.policy.core)
+    assert (loaded.predict(observation, None)[1][0] == agent.policy.predict(observation, None)[1][0]).all()
 
 
 def test_an_environment_that_restarts_a_step_later_is_refused():

@@ -1,4 +1,5 @@
 import io
+import json
 import pickle
 import zipfile
 
@@ -9,9 +10,10 @@ import torch
 from gymnasium import spaces
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stable_baselines3.common.vec_env import VecNormalize
 
 import plastic_rl  # noqa: F401 - registers the mazes
-from plastic_rl.agents import PlasticA2C
+from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C
 from plastic_rl.agents.archive import ArchiveError, space_from_json, space_to_json
 
 
@@ -54,6 +56,32 @@ def test_a_continuation_is_exact(name, tmp_path):
     assert resumed.num_timesteps == straight.num_timesteps
     for (key, a), b in zip(straight.policy.state_dict().items(), resumed.policy.state_dict().values(), strict=True):
         assert torch.equal(a, b), key
+
+
+@pytest.mark.parametrize("norm_obs", [False, True])
+def test_a_continuation_with_normalization_is_exact(norm_obs, tmp_path):
+    def new_env():
+        return VecNormalize(GymnasiumVecEnv(maze()), norm_obs=norm_obs)
+
+    def new():
+        return PlasticA2C("PlasticPolicy", new_env(), 1e-2, n_steps=10, seed=0, policy_kwargs={"hidden_size": 8})
+
+    straight = new().learn(240)
+    new().learn(120).save(tmp_path / "half.zip", include=["run"])
+    resumed = PlasticA2C.load(tmp_path / "half.zip", env=new_env(), resume=True)
+    resumed.learn(120, reset_num_timesteps=False)
+    for (key, a), b in zip(straight.policy.state_dict().items(), resumed.policy.state_dict().values(), strict=True):
+        assert torch.equal(a, b), key
+    with pytest.raises(ArchiveError, match="VecNormalize"):
+        PlasticA2C.load(tmp_path / "half.zip", env=maze(), resume=True)
+
+
+def test_environments_that_cannot_be_put_back_begin_their_episodes_anew(tmp_path):
+    agent = PlasticA2C("PlasticPolicy", "CartPole-v1", n_steps=10, policy_kwargs={"hidden_size": 8}).learn(30)
+    assert not agent.keeps_episodes
+    agent.save(tmp_path / "agent", include=["run"])
+    resumed = PlasticA2C.load(tmp_path / "agent", env=gym.make("CartPole-v1"), resume=True)
+    assert resumed.learn(30, reset_num_timesteps=False).num_timesteps == 60
 
 
 def test_files_can_be_open_ones(saved):
@@ -110,6 +138,29 @@ def test_hostile_and_damaged_files_are_refused_and_run_nothing(saved, tmp_path, 
     assert trap.exists()
 
 
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("policy_kwargs", {"hidden_size": -1}),
+        ("policy_kwargs", {"core": "nonsense"}),
+        ("policy_kwargs", {"optimizer_class": "nonsense"}),
+        ("settings", {"n_steps": 0}),
+        ("settings", {"learning_rate": -1}),
+        ("settings", {"seed": "nonsense"}),
+        (None, {"num_timesteps": float("inf")}),
+        (None, {"num_timesteps": "nonsense"}),
+        (None, {"action_space": None}),
+        (None, {"observation_space": {"type": "Dict"}}),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(saved, part, changes):
+    with zipfile.ZipFile(io.BytesIO(saved)) as old:
+        config = json.loads(old.read("config.json"))
+    (config[part] if part else config).update(changes)
+    with pytest.raises(ArchiveError):
+        PlasticA2C.load(io.BytesIO(with_members(saved, **{"config.json": json.dumps(config)})))
+
+
 def test_weights_of_another_architecture_are_refused(saved, tmp_path):
     new_agent(hidden_size=9).save(tmp_path / "other.zip")
     with zipfile.ZipFile(tmp_path / "other.zip") as other:
@@ -128,6 +179,20 @@ def test_resuming_needs_what_it_needs(saved, tmp_path):
         PlasticA2C.load(io.BytesIO(saved), resume=True)
     with pytest.raises(FileNotFoundError):
         PlasticA2C.load(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="has no env"):
+        PlasticA2C.load(io.BytesIO(saved)).save(tmp_path / "agent", include=["run"])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_continuation_on_a_gpu_goes_on_with_its_random_numbers(tmp_path):
+    def new():
+        return PlasticA2C("PlasticPolicy", maze(), n_steps=10, seed=0, policy_kwargs={"hidden_size": 8}, device="cuda")
+
+    straight = new().learn(240)
+    new().learn(120).save(tmp_path / "half.zip", include=["run"])
+    resumed = PlasticA2C.load(tmp_path / "half.zip", env=maze(), resume=True, device="cuda")
+    resumed.learn(120, reset_num_timesteps=False)
+    assert (resumed.rollout_buffer.actions == straight.rollout_buffer.actions).all()
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

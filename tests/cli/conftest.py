@@ -38,7 +38,7 @@ def command():
     def run(*words, cwd, program=("-m", "plastic_rl.cli"), **changes):
         return subprocess.run(
             [sys.executable, *program, *map(str, words)],
-            cwd=cwd, env=environment(**changes), capture_output=True, text=True, timeout=120,
+            cwd=cwd, env=environment(**changes), capture_output=True, text=True, timeout=300,
         )  # fmt: skip
 
     return run

@@ -60,7 +60,7 @@ def test_reading_only_the_start_of_the_help_is_no_error(tmp_path):
     process = begin("maze", "--help", cwd=tmp_path)
     process.stdout.close()
     assert process.stderr.read() == ""
-    process.wait(timeout=60)
+    process.wait(timeout=300)
 
 
 def test_a_run_folder_holds_what_it_should(trained):
@@ -245,6 +245,13 @@ def test_runs_of_the_same_second_do_not_meet(here, monkeypatch):
     monkeypatch.setattr(folders.time, "strftime", lambda _: "now")
     made = [folders.create(None, "maze") for _ in range(3)]
     assert [str(folder) for folder in made] == ["runs/maze-now", "runs/maze-now-2", "runs/maze-now-3"]
+
+
+def test_runs_begun_at_the_same_moment_do_not_meet(here, monkeypatch):
+    """Even if each looks for a free name before the others have taken theirs."""
+    monkeypatch.setattr(folders.time, "strftime", lambda _: "now")
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    assert len({folders.create(None, "maze") for _ in range(3)}) == 3
 
 
 def test_tests_never_use_seeds_of_training():

@@ -109,7 +109,7 @@ def test_a_comparison_that_is_stopped_stops_its_runs(here, which):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     process.send_signal(which)
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=300)
     assert (process.returncode, error) == (128 + which, "")
     assert out.splitlines()[-1] == "stopped; to go on, call the same command again"
     assert "go on with: " in (here / "comparison/rnn/seed-0.log").read_text()  # it has ended, and kept a checkpoint

@@ -96,7 +96,7 @@ def test_a_stop_loses_nothing(call, here, uninterrupted, which):
     process = begin("maze", *OFTEN, "--steps", STEPS, "--out", "run", cwd=here)
     lines = [process.stdout.readline() for _ in range(3)]
     process.send_signal(which)
-    rest, error = process.communicate(timeout=60)
+    rest, error = process.communicate(timeout=300)
     assert process.returncode == 128 + which, lines
     assert error == ""
     stopped = archive.read(here / "run/checkpoint.zip").config["num_timesteps"]

@@ -2,12 +2,13 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from plastic_rl import runs
+from plastic_rl import folders, runs
 
 from .conftest import SMALL
 
@@ -107,15 +108,15 @@ def test_out_never_touches_what_is_there(refused, run):
     Path("notes").mkdir()
     Path("notes/today.txt").touch()
     assert "is not empty" in refused("maze", *SMALL, "--out", "notes", code=2)
-    assert "a file is in its place" in refused("maze", *SMALL, "--out", "notes/today.txt", code=2)
-    assert "a file is in its place" in refused("maze", *SMALL, "--out", "notes/today.txt/new", code=2)
+    assert "a file is in its place" in refused("maze", *SMALL, "--out", "notes/today.txt", code=1)
+    assert "a file is in its place" in refused("maze", *SMALL, "--out", "notes/today.txt/new", code=1)
 
 
 def test_evaluate_never_replaces_a_run_s_summary(refused, run):
     before = snapshot(run)
     assert "would be lost" in refused("evaluate", "run", "--out", "run", code=2)
     assert snapshot(run) == before
-    assert "a file is in its place" in refused("evaluate", "run", "--out", "run/metrics.csv/x", code=2)
+    assert "a file is in its place" in refused("evaluate", "run", "--out", "run/metrics.csv/x", code=1)
 
 
 @pytest.mark.parametrize("words", [["maze", "--resume"], ["evaluate"], ["watch"]])
@@ -128,6 +129,16 @@ def test_a_folder_that_is_no_run(refused, words):
 def test_resume_keeps_the_run_s_settings(refused, run):
     error = refused("maze", "--resume", "run", "--seed", 3, "--hidden-size", 9, "--steps", 900, code=2)
     assert "leave out --hidden-size, --seed" in error
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked")
+def test_two_processes_never_train_into_one_folder(call, refused, run):
+    before = snapshot(run)
+    with folders.claimed(run):
+        assert "run is in use: another process" in refused("maze", "--resume", "run", "--steps", 1600, code=1)
+        assert call("evaluate", "run", "--episodes", 2)[0] == 0
+    assert snapshot(run) == before
+    assert call("maze", "--resume", "run", "--steps", 1600)[0] == 0
 
 
 def test_resume_of_a_finished_run_says_how_to_go_on(refused, run):

@@ -173,7 +173,7 @@ def test_a_run_that_is_stopped_goes_on(here, call):
     while not Path("run/metrics.csv").exists() or len(course("run")) < 20:
         assert process.poll() is None, process.stderr.read()
     process.send_signal(signal.SIGTERM)
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=300)
     assert process.returncode == 143, error
     assert "of 200000; go on with: python -m plastic_rl.cli memorize --resume run" in out
     done = len(course("run"))

@@ -32,7 +32,7 @@ def test_a_progress_bar_tells_return_speed_and_time_left(tmp_path):
             break
         shown += part
     os.close(ours)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=300) == 0
     last = shown.decode().split("\ntrained")[0].strip().split("\r")[-1]
     assert re.search(r"100% \|.*\| 4.00k of 4.00k steps, .* steps/s, return -?\d+\.\d, 00:00 left", last)
     assert b"160 of" not in shown

@@ -141,6 +141,11 @@ def test_a_wrong_shape_is_named(Core, input, options, message):
         core(torch.zeros(input), **tensors)
 
 
+def test_a_state_of_another_kind_is_refused():
+    with pytest.raises(TypeError, match=r"state is a Tensor: expected LSTMState\(hidden, cell\), or None"):
+        LSTMCore(I, N)(torch.zeros(T, B, I), torch.zeros(1, B, N))
+
+
 @CONTROLS
 def test_episode_starts_are_booleans(Core):
     with pytest.raises(TypeError, match=r"episode_start is torch\.float32: expected torch\.bool"):

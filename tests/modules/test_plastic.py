@@ -160,6 +160,17 @@ def test_copies_compute_the_same(tmp_path, options):
         assert repr(other) == repr(rnn)
 
 
+def test_a_compiled_layer_computes_the_same():
+    """The compiler, which cannot look into the kernels, is to leave them as they are."""
+    rnn, input, gradients = PlasticRNN(I, N), torch.randn(T, B, I), []
+    compiled = torch.compile(rnn, backend="eager")
+    assert_same(compiled(input), rnn(input))
+    for layer in (compiled, rnn):
+        output, _ = layer(input)
+        gradients.append(torch.autograd.grad(output.sum(), rnn.parameters()))
+    torch.testing.assert_close(*gradients)
+
+
 def test_to_float64():
     rnn, input = PlasticRNN(I, N), torch.randn(T, B, I)
     output, _ = rnn(input)
@@ -242,6 +253,14 @@ def test_a_wrong_shape_is_named_in_the_callers_layout(batch_first, input, option
         tensors["state"] = PlasticState(*map(torch.zeros, options["state"]))
     with pytest.raises(ValueError, match=re.escape(message)):
         rnn(torch.zeros(input), **tensors)
+
+
+def test_the_state_of_a_plain_rnn_is_refused():
+    message = re.escape("state is a Tensor: expected PlasticState(hidden, trace), or None")
+    with pytest.raises(TypeError, match=message):
+        PlasticRNN(I, N)(torch.zeros(T, B, I), torch.zeros(1, B, N))
+    with pytest.raises(TypeError, match=message):
+        PlasticRNNCell(I, N)(torch.zeros(B, I), torch.zeros(B, N))
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,14 @@ def test_results_own_their_memory(Problem):
     assert trace.equal(copies[1])
 
 
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("N", [5, 16])
+def test_results_are_contiguous(Problem, N, graph):
+    problem = Problem.draw(3, 2, N)
+    problem.tensors["w"].requires_grad_(graph)
+    assert [result.is_contiguous() for result in problem.run()] == [True] * 3
+
+
 def test_a_graph_kept_gives_the_same_gradients_again(Problem):
     problem = Problem.draw(20, 9, 5, clamps=True, starts=True)
     leaves = [tensor.requires_grad_() for tensor in problem.tensors.values()]

@@ -1,6 +1,7 @@
 import gc
 
 import numpy as np
+import pytest
 import torch
 
 from plastic_rl.ops import memory
@@ -39,3 +40,10 @@ def test_only_so_much_is_kept(monkeypatch):
     del arrays
     gc.collect()
     assert memory._kept - before <= 1000
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_memory_that_cannot_be_had_is_one_error_only():
+    with pytest.raises(MemoryError):
+        memory.empty((1 << 45,), F32)
+    gc.collect()
