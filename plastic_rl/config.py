@@ -218,10 +218,8 @@ class TaskRun(Run):
     tensorboard: bool = False
     """Whether to write a TensorBoard log into the run folder."""
 
-    core: Literal["plastic", "rnn", "lstm"] = "plastic"
-    """Recurrent core; rnn and lstm are the controls without plasticity."""
-    hidden_size: int | None = None
-    """Neurons in the core. Default: one per bit or pixel and a bias; the controls of --preset comparison: 2,050."""
+    core: str = "plastic"
+    """Core of the network."""
     rule: Literal["hebb", "oja", "clip"] = "hebb"
     """Plasticity rule."""
     alpha: Literal["connection", "neuron", "shared"] = "connection"
@@ -230,15 +228,13 @@ class TaskRun(Run):
     """Learning rate of the trace, at the start if it is trained."""
     learn_eta: bool = False
     """Whether to train eta too."""
-    init_scale: float = 0.01
-    """Standard deviation of the initial weights and plasticity coefficients (not of lstm)."""
 
     batch_size: int = 1
     """Episodes in an update."""
     learning_rate: float | None = None
     """Adam's learning rate. Default: the paper's."""
     decay_episodes: int = 0
-    """Episodes over which the learning rate falls along a cosine to 0; 0: it stays."""
+    """Episodes over which the learning rate falls along a cosine to 0; 0: it does not."""
     max_grad_norm: float | None = None
     """Norm to which gradients are clipped. Default: they are not."""
     checkpoint_every: float = 60.0
@@ -251,8 +247,8 @@ class TaskRun(Run):
     def __post_init__(self) -> None:
         """Check what can be checked without the task."""
         at_least = {
-            "episodes": 1, "threads": 1, "hidden_size": 1, "batch_size": 1, "decay_episodes": 0, "init_scale": 0,
-            "checkpoint_every": 0, "eval_episodes": 1,
+            "episodes": 1, "threads": 1, "batch_size": 1, "decay_episodes": 0, "checkpoint_every": 0,
+            "eval_episodes": 1,
         }  # fmt: skip
         _require_at_least(self, at_least)
         _require_seed(self)
@@ -270,8 +266,17 @@ class TaskRun(Run):
 
     def core_settings(self) -> dict[str, Any]:
         """Return the settings of the core."""
-        names = ("core", "hidden_size", "rule", "alpha", "eta", "learn_eta", "init_scale")
+        names = ("core", "rule", "alpha", "eta", "learn_eta")
         return {name: getattr(self, name) for name in names}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what summary.json and the table of results are to say of the settings."""
+        return {}
+
+    @property
+    def title(self) -> str:
+        """What the learning curve is of."""
+        return f"{self.command}, {self.core} core, seed {self.seed}"
 
     def trainer_settings(self) -> dict[str, Any]:
         """Return the settings of the trainer."""
@@ -283,7 +288,28 @@ class TaskRun(Run):
 
 
 @dataclass(frozen=True)
-class Memorize(TaskRun):
+class CompletionRun(TaskRun):
+    """What trainings on completion tasks can set beside."""
+
+    core: Literal["plastic", "rnn", "lstm"] = "plastic"
+    """Recurrent core; rnn and lstm are the controls without plasticity."""
+    hidden_size: int | None = None
+    """Neurons in the core. Default: one per bit or pixel and a bias; the controls of --preset comparison: 2,050."""
+    init_scale: float = 0.01
+    """Standard deviation of the initial weights and plasticity coefficients (not of lstm)."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the task."""
+        super().__post_init__()
+        _require_at_least(self, {"hidden_size": 1, "init_scale": 0} | STEPS)
+
+    def core_settings(self) -> dict[str, Any]:
+        """Return the settings of the core."""
+        return super().core_settings() | {"hidden_size": self.hidden_size, "init_scale": self.init_scale}
+
+
+@dataclass(frozen=True)
+class Memorize(CompletionRun):
     """Train a plastic network to memorize patterns of bits at a glance, and to complete them from a part."""
 
     preset: Literal["paper", "comparison"] = "paper"
@@ -307,11 +333,6 @@ class Memorize(TaskRun):
 
     command: ClassVar[str] = "memorize"
 
-    def __post_init__(self) -> None:
-        """Check what can be checked without the task."""
-        super().__post_init__()
-        _require_at_least(self, STEPS)
-
     def defaults(self) -> dict[str, Any]:
         """Return the preset, which depends on the core."""
         plastic = self.core == "plastic"
@@ -334,7 +355,7 @@ class Memorize(TaskRun):
 
 
 @dataclass(frozen=True)
-class Images(TaskRun):
+class Images(CompletionRun):
     """Train a plastic network to memorize natural images at a glance, and to complete them from a half."""
 
     data: Literal["cifar10", "synthetic"] = "cifar10"
@@ -357,7 +378,6 @@ class Images(TaskRun):
     def __post_init__(self) -> None:
         """Check what can be checked without the images, which may have to be downloaded."""
         super().__post_init__()
-        _require_at_least(self, STEPS)
         if self.data != "cifar10" and self.data_dir is not None:
             raise UsageError(f"--data-dir is for photographs, not for --data {self.data}: leave one of them out")
 
@@ -374,6 +394,143 @@ class Images(TaskRun):
         """Return the settings of the task."""
         names = ("presentation_steps", "blank_steps", "cycles", "test_steps")
         return {name: getattr(self, name) for name in names}
+
+
+OMNIGLOT_PRESETS: dict[str, dict[str, Any]] = {
+    "tuned": {
+        "episodes": 250_000, "batch_size": 32, "learning_rate": 2e-3, "drop_every": 0, "queries": 5,
+        "training_way": None, "distortion": 0.0, "activation": "relu", "batch_norm": True, "unit_features": True,
+        "eta": 0.3,
+    },
+    "paper": {
+        "episodes": 5_000_000, "batch_size": 1, "learning_rate": 3e-5, "decay_episodes": 0, "drop_every": 1_000_000,
+        "queries": 1, "training_way": None, "distortion": 0.0, "activation": "tanh", "batch_norm": False,
+        "unit_features": False, "eta": 0.01,
+    },
+}  # fmt: skip
+ROTATIONS = {"paper": "episode", "lake": "training", "vinyals": "class", "glyphs": "episode"}
+
+
+@dataclass(frozen=True)
+class Omniglot(TaskRun):
+    """Train a network with a plastic output layer to tell characters apart that it has seen a single time."""
+
+    preset: Literal["tuned", "paper"] = "tuned"
+    """Where settings that are not given come from: found by tuning, or those of the paper (4.4)."""
+    data: Literal["omniglot", "glyphs"] = "omniglot"
+    """Handwritten characters, or a stand-in that needs no download: characters of fonts, distorted at random."""
+    data_dir: Path | None = None
+    """Folder with images_background.zip and images_evaluation.zip, or what is in them. Default: downloaded once (17 MB)
+    into the user's cache."""
+    split: Literal["paper", "lake", "vinyals"] | None = None
+    """Which characters are for tests: 100 drawn at random (paper, the default); all of the evaluation set (lake); the
+    last 423, every character in each of four rotations a class of its own (vinyals)."""
+    way: int = 5
+    """Classes in an episode."""
+    shot: int = 1
+    """Different drawings of each class that are shown with their label."""
+    presentations: int = 1
+    """Times that each of them is shown."""
+    image_size: int = 31
+    """Pixels a side that drawings are shrunk to."""
+    queries: int | None = None
+    """Queries at the end of an episode, each answered by itself. Default: the preset's, one per class or 1."""
+    training_way: int | None = None
+    """Classes in an episode of training, with more queries in proportion. Default: the preset's."""
+    distortion: float | None = None
+    """Of drawings in training, by random affine maps: standard deviation of their entries. Default: the preset's."""
+
+    core: Literal["plastic", "fixed"] = "plastic"
+    """Output layer; fixed is the control without plasticity."""
+    width: int = 64
+    """Features of each of the four convolutions."""
+    activation: Literal["tanh", "relu"] | None = None
+    """Of the convolutions. Default: the preset's, relu or tanh."""
+    batch_norm: bool | None = None
+    """Whether convolutions are followed by batch normalization. Default: the preset's, tuned does."""
+    unit_features: bool | None = None
+    """Whether the features of each image are scaled to the same length. Default: the preset's, tuned does."""
+    rule: Literal["hebb", "oja", "clip"] = "oja"
+    """Plasticity rule."""
+    alpha: Literal["connection", "neuron", "shared"] = "shared"
+    """Plasticity coefficients: one per connection, per output, or one for all."""
+    eta: float | None = None  # type: ignore[assignment]
+    """Learning rate of the trace, at the start if it is trained. Default: the preset's."""
+    learn_eta: bool = True
+    """Eta is trained too; with --no-learn-eta it stays as it is."""
+
+    batch_size: int | None = None  # type: ignore[assignment]
+    """Episodes in an update. Default: the preset's."""
+    decay_episodes: int | None = None  # type: ignore[assignment]
+    """Episodes over which the learning rate falls along a cosine to 0; 0: it does not. Default: all of them, or 0."""
+    drop_every: int | None = None
+    """Episodes after which the learning rate falls to 2/3, again and again; 0: it does not. Default: the preset's."""
+    log_every: int = 5_000
+    """Episodes between rows of metrics.csv, which are means over the updates between them."""
+    validate_every: int = 20_000
+    """Episodes between validations, by which the weights that are kept are chosen."""
+    validation_episodes: int = 1_000
+    """Episodes in each validation."""
+    eval_episodes: int = 1_000
+    """Fresh episodes, of characters never trained on, that the finished network is tested on."""
+
+    command: ClassVar[str] = "omniglot"
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the drawings, which may have to be downloaded."""
+        super().__post_init__()
+        at_least = {
+            "way": 2, "shot": 1, "presentations": 1, "queries": 1, "distortion": 0, "width": 1, "drop_every": 0,
+            "log_every": 0, "validate_every": 0, "validation_episodes": 1,
+        }  # fmt: skip
+        _require_at_least(self, at_least)
+        _require(self, "training_way", lambda v: v >= self.way, f"at least the way, {self.way}")
+        _require(self, "image_size", lambda v: 31 <= v <= 105, "from 31 to 105")
+        for name in ("data_dir", "split"):
+            if self.data != "omniglot" and getattr(self, name) is not None:
+                flag = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{flag} is for Omniglot, not for --data {self.data}: leave one of them out")
+
+    def defaults(self) -> dict[str, Any]:
+        """Return the preset; its learning rate falls over the whole run."""
+        preset = OMNIGLOT_PRESETS[self.preset]
+        given = {"split": "paper"} if self.data == "omniglot" else {}
+        return {"decay_episodes": self.episodes or preset["episodes"]} | preset | given
+
+    def resolved(self) -> "Omniglot":
+        """Return these settings, with the preset's in place of None, and a folder that is found from everywhere."""
+        folder = None if self.data_dir is None else self.data_dir.expanduser().absolute()
+        return replace(super().resolved(), data_dir=folder)
+
+    @property
+    def split_name(self) -> str:
+        """The split of the characters: that of the stand-in has the stand-in's name."""
+        return self.split or "glyphs"
+
+    def task_settings(self) -> dict[str, Any]:
+        """Return the settings of episodes and network."""
+        names = (
+            "way", "shot", "presentations", "queries", "training_way", "distortion", "width", "activation",
+            "batch_norm", "unit_features",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names} | {"rotation": ROTATIONS[self.split_name]}
+
+    def trainer_settings(self) -> dict[str, Any]:
+        """Return the settings of the trainer."""
+        names = ("drop_every", "log_every", "validate_every", "validation_episodes")
+        return super().trainer_settings() | {name: getattr(self, name) for name in names}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the results are of."""
+        data = "Omniglot" if self.data == "omniglot" else "glyphs of fonts, a stand-in for Omniglot"
+        return {"data": data, "split": self.split_name, "way": self.way, "shot": self.shot}
+
+    @property
+    def title(self) -> str:
+        """What the learning curve is of."""
+        facts = self.facts()
+        data = f"{facts['data']}, {self.way}-way {self.shot}-shot" + (f", split {self.split}" if self.split else "")
+        return f"{data}, {self.core}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -438,9 +595,11 @@ class Evaluate:
     """Test a run on fresh lifetimes: an agent beside random play and an all-knowing one, memory without plasticity."""
 
     run: Annotated[Path | None, Positional] = None
-    """Run folder; by default the trained agent that comes with the package."""
+    """Run folder, or maze or omniglot for what comes with the package; by default maze, the trained agent."""
     episodes: int | None = None
     """Lifetimes to test on. Default: as many as the run was tested on when it was finished."""
+    data_dir: Path | None = None
+    """Folder of the dataset. Default: as in the run's training."""
     out: Path | None = None
     """Folder for summary.json; by default evaluation/, in the run folder if one is named."""
     seed: int = 0
