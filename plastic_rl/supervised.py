@@ -86,7 +86,8 @@ def make(config: TaskRun) -> tuple[Task, nn.Module]:
             task = PatternCompletion(**config.task_settings())
         elif isinstance(config, Omniglot):
             settings = FewShotSettings(**config.task_settings())
-            task = FewShotClassification(load_characters(config), settings, test_within=config.split == "lake")
+            how = {"test_within": config.split == "lake", "source": config.facts()["data"]}
+            task = FewShotClassification(load_characters(config), settings, **how)
         else:
             assert isinstance(config, Images)
             task = ImageCompletion(*load_images(config), **config.task_settings())

@@ -23,6 +23,7 @@ from plastic_rl.errors import UserError
 
 PATIENCE = 30  # seconds to wait for a server that says nothing
 MOST_ENTRIES = 1000  # of a tar archive: damaged ones can go on for ever
+LARGEST_ZIP = 100_000_000  # bytes
 MOST_FILES = 100_000  # in a zip archive
 OTHER = 10_000_000  # bytes that may be in an archive beside what is wanted
 
@@ -159,8 +160,10 @@ def read_zip(path: Path, wanted: re.Pattern[str], limit: int) -> dict[str, bytes
             file, too large, or there twice.
     """
     found: dict[str, bytes] = {}
+    check_size(str(path), path.stat().st_size, LARGEST_ZIP)
+    content = io.BytesIO(path.read_bytes())  # so what fails from here on is the archive, not the disk
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(content) as archive:
             entries = archive.infolist()
             if len(entries) > MOST_FILES:
                 raise UserError(f"{path} holds {len(entries):,} files: expected at most {MOST_FILES:,}; get it anew")

@@ -176,6 +176,7 @@ class FewShotClassification(Task[FewShotEpisodes]):
         part: which characters episodes are drawn from.
         within_alphabet: whether all characters of an episode are of one alphabet, which is harder.
         test_within: whether tests are also made within one alphabet.
+        source: what the characters are, for pictures.
 
     Raises:
         ValueError: there are not enough characters or drawings.
@@ -199,10 +200,11 @@ class FewShotClassification(Task[FewShotEpisodes]):
         part: Part = "training",
         within_alphabet: bool = False,
         test_within: bool = False,
+        source: str = "characters",
     ) -> None:
         settings = settings or FewShotSettings()
         self.characters, self.settings, self.part = characters, settings, part
-        self.within_alphabet, self.test_within = within_alphabet, test_within
+        self.within_alphabet, self.test_within, self.source = within_alphabet, test_within, source
         chosen = getattr(characters, part)
         training = part == "training"
         self.way = settings.outputs if training else settings.way
@@ -227,7 +229,8 @@ class FewShotClassification(Task[FewShotEpisodes]):
         return FewShotNetwork(core, self.settings, self.images.shape[-1])
 
     def _on(self, part: Part, within_alphabet: bool = False) -> "FewShotClassification":
-        return FewShotClassification(self.characters, self.settings, part, within_alphabet, self.test_within)
+        how = (part, within_alphabet, self.test_within, self.source)
+        return FewShotClassification(self.characters, self.settings, *how)
 
     def held_out(self) -> "FewShotClassification":
         """Return the task on the characters for tests."""
@@ -323,4 +326,4 @@ class FewShotClassification(Task[FewShotEpisodes]):
         """Draw a row per episode, those with mistakes first: support with labels, query, output, verdict."""
         from plastic_rl.tasks.pictures import draw_few_shot
 
-        draw_few_shot(path, prediction, episodes)
+        draw_few_shot(path, prediction, episodes, self.source)

@@ -72,10 +72,11 @@ def draw_images(path: Path, prediction: Tensor, episodes: CompletionEpisodes, sh
     save(figure, path)
 
 
-def draw_few_shot(path: Path, prediction: Tensor, episodes: FewShotEpisodes) -> None:
+def draw_few_shot(path: Path, prediction: Tensor, episodes: FewShotEpisodes, source: str) -> None:
     """Draw a row per episode, at most six: support, a query, the outputs; half of them mistakes if there are enough.
 
-    Of several drawings of a class, the first is drawn; of several queries, one. Logits are ``(B, Q, way)``.
+    The source is what the characters are. Of several drawings of a class, the first is drawn; of several queries,
+    one. Logits are ``(B, Q, way)``.
     """
     wrong = prediction.argmax(-1) != episodes.target
     of_wrong, of_right = ([b for b in where.any(1).nonzero().flatten().tolist()] for where in (wrong, ~wrong))
@@ -116,9 +117,10 @@ def draw_few_shot(path: Path, prediction: Tensor, episodes: FewShotEpisodes) -> 
     for column, title in ((0, "shown once with their label"), (way + 1, "query"), (way + 3, "output")):
         shots = len(episodes.order) // way
         title = title.replace("once", "once" if shots == 1 else f"{shots} times in all")
-        grid[0, column].set_title(title, color=INK, fontsize=10, loc="left")
+        # It may be wider than what it stands above.
+        grid[0, column].set_title(title, color=INK, fontsize=10, loc="left").set_in_layout(False)
     answered = f"{(~wrong).float().mean():.1%} of {wrong.numel():,} queries are answered rightly"
-    figure.suptitle(f"new characters, seen in this episode only; {answered}", color=INK, fontsize=11, x=0.01, ha="left")
+    figure.suptitle(f"{source}, never trained on; {answered}", color=INK, fontsize=11, x=0.01, ha="left")
     save(figure, path)
 
 
