@@ -398,9 +398,9 @@ class Images(CompletionRun):
 
 OMNIGLOT_PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {
-        "episodes": 250_000, "batch_size": 32, "learning_rate": 2e-3, "drop_every": 0, "queries": 5,
-        "training_way": None, "distortion": 0.0, "activation": "relu", "batch_norm": True, "unit_features": True,
-        "eta": 0.3,
+        "episodes": 250_000, "batch_size": 8, "learning_rate": 2e-3, "drop_every": 0, "queries": 5,
+        "training_way": 20, "distortion": 0.1, "activation": "relu", "batch_norm": True, "unit_features": True,
+        "eta": 0.5,
     },
     "paper": {
         "episodes": 5_000_000, "batch_size": 1, "learning_rate": 3e-5, "decay_episodes": 0, "drop_every": 1_000_000,
@@ -449,7 +449,7 @@ class Omniglot(TaskRun):
     batch_norm: bool | None = None
     """Whether convolutions are followed by batch normalization. Default: the preset's, tuned does."""
     unit_features: bool | None = None
-    """Whether the features of each image are scaled to the same length. Default: the preset's, tuned does."""
+    """Whether images are compared by the angle between their features alone. Default: the preset's, tuned does."""
     rule: Literal["hebb", "oja", "clip"] = "oja"
     """Plasticity rule."""
     alpha: Literal["connection", "neuron", "shared"] = "shared"
@@ -465,9 +465,9 @@ class Omniglot(TaskRun):
     """Episodes over which the learning rate falls along a cosine to 0; 0: it does not. Default: all of them, or 0."""
     drop_every: int | None = None
     """Episodes after which the learning rate falls to 2/3, again and again; 0: it does not. Default: the preset's."""
-    log_every: int = 5_000
+    log_every: int = 2_000
     """Episodes between rows of metrics.csv, which are means over the updates between them."""
-    validate_every: int = 20_000
+    validate_every: int = 10_000
     """Episodes between validations, by which the weights that are kept are chosen."""
     validation_episodes: int = 1_000
     """Episodes in each validation."""
@@ -493,7 +493,9 @@ class Omniglot(TaskRun):
 
     def defaults(self) -> dict[str, Any]:
         """Return the preset; its learning rate falls over the whole run."""
-        preset = OMNIGLOT_PRESETS[self.preset]
+        preset = dict(OMNIGLOT_PRESETS[self.preset])
+        if preset["training_way"] is not None:
+            preset["training_way"] = max(preset["training_way"], self.way)
         given = {"split": "paper"} if self.data == "omniglot" else {}
         return {"decay_episodes": self.episodes or preset["episodes"]} | preset | given
 

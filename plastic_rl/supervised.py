@@ -88,6 +88,7 @@ def make(config: TaskRun) -> tuple[Task, nn.Module]:
             settings = FewShotSettings(**config.task_settings())
             how = {"test_within": config.split == "lake", "source": config.facts()["data"]}
             task = FewShotClassification(load_characters(config), settings, **how)
+            task.tests(), task.validation()  # are there enough characters for these too?
         else:
             assert isinstance(config, Images)
             task = ImageCompletion(*load_images(config), **config.task_settings())

@@ -217,7 +217,7 @@ class Trainer:
         """Validate, and keep the weights if they are the best so far; returns the means by their columns."""
         assert self.validation is not None
         values = measure(self.validation, self.network, self.validation_episodes, VALIDATED)
-        means = {name: value.mean().item() for name, value in values.items()}
+        means = {name: value.double().mean().item() for name, value in values.items()}
         score = self.validation.score(means)
         if self.best is None or score >= self.best["score"]:
             weights = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
@@ -335,4 +335,4 @@ def measure(
 def assess(task: Task, network: nn.Module, episodes: int, seed: int, batch_size: int | None = None) -> dict[str, float]:
     """Test a network as ``measure`` does; return the mean loss, and what the task's ``digest`` tells."""
     values = measure(task, network, episodes, seed, batch_size)
-    return {"loss": values.pop("loss").mean().item(), **task.digest(values)}
+    return {"loss": values.pop("loss").double().mean().item(), **task.digest(values)}

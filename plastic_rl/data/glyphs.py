@@ -1,6 +1,7 @@
 """A stand-in for Omniglot where there is no dataset: characters of many scripts from the fonts of matplotlib."""
 
 import math
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ CANVAS = 96  # pixels that a character is drawn on before it is distorted
 INK = 64  # of these, that it takes
 
 
+@lru_cache(maxsize=1)
 def glyph_characters(size: int = 31, drawings: int = 20) -> Characters:
     """Draw about 350 characters of 11 scripts, each several times, in several fonts and distorted at random.
 

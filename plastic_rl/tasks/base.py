@@ -76,7 +76,7 @@ class Task(ABC, Generic[EpisodesT]):
 
     def digest(self, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Return what the metrics of all tested episodes, ``(episodes,)`` each, come to: by default their means."""
-        return {name: value.mean().item() for name, value in values.items()}
+        return {name: value.double().mean().item() for name, value in values.items()}
 
     def draw(self, path: Path, prediction: Tensor, episodes: EpisodesT) -> None:
         """Draw what was shown, asked and answered into a PNG file; tensors on the CPU. By default, no picture."""

@@ -59,8 +59,8 @@ class FewShotSettings:
         activation: ``"tanh"`` or ``"relu"``.
         batch_norm: whether there is batch normalization before each activation. In tests it uses the means and
             variances that it tracked in training, so that episodes are independent of each other.
-        unit_features: whether the features of each image are scaled to a mean square of 1, so that images are compared
-            by their angle alone.
+        unit_features: whether the features of each image are those before the last activation, scaled to a mean square
+            of 1, so that images are compared by the angle between them alone.
 
     Raises:
         ValueError: a setting is unknown or out of bounds.
@@ -123,11 +123,12 @@ class FewShotNetwork(nn.Module):
         self.settings = settings
         layers: list[nn.Module] = []
         features = 1
-        for _ in range(LAYERS):
+        for layer in range(LAYERS):
             layers.append(nn.Conv2d(features, settings.width, 3, stride=2, bias=not settings.batch_norm))
             if settings.batch_norm:
                 layers.append(nn.BatchNorm2d(settings.width))
-            layers.append(nn.ReLU() if settings.activation == "relu" else nn.Tanh())
+            bare = settings.unit_features and layer == LAYERS - 1
+            layers.append(nn.Identity() if bare else nn.ReLU() if settings.activation == "relu" else nn.Tanh())
             features, size = settings.width, (size - 3) // 2 + 1
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

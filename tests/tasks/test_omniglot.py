@@ -206,8 +206,7 @@ def test_the_network_against_plain_pytorch(activation, batch_norm, unit_features
                 mean, var = (y[:, None, None] for y in (layer.running_mean, layer.running_var))
                 scale, shift = (y[:, None, None] for y in (layer.weight, layer.bias))
                 x = (x - mean) / (var + layer.eps).sqrt() * scale + shift
-            # The activations are the same at all layers, so they are applied here, after each of them.
-            elif not isinstance(layer, torch.nn.Flatten):
+            elif not isinstance(layer, torch.nn.Flatten | torch.nn.Identity):
                 x = x.tanh() if activation == "tanh" else x.clamp(min=0)
         x = x.flatten()
         return x / x.norm() * len(x) ** 0.5 if unit_features else x
@@ -303,9 +302,7 @@ def test_networks_that_cannot_be():
             task_of().network(CoreSettings(core=core))
 
 
-@pytest.mark.parametrize(
-    ("way", "shot", "accuracy"), [(5, 1, 0.8), (5, 2, 0.8), (20, 1, 0.8), (5, 1, 1.0), (5, 1, 0.0)]
-)
+@pytest.mark.parametrize(("way", "shot", "accuracy"), [(5, 1, 0.8), (20, 1, 1.0), (3, 2, 0.0)])
 def test_pictures(tmp_path, way, shot, accuracy):
     task = FewShotClassification(
         SplitCharacters(*[marked("x", (30,))] * 3), FewShotSettings(way=way, shot=shot, queries=2), source="marks"
@@ -318,17 +315,16 @@ def test_pictures(tmp_path, way, shot, accuracy):
         assert min(image.size) > 500
 
 
-@pytest.mark.slow
 def test_new_characters_are_learned_from_one_drawing_with_plasticity_alone(tmp_path):
     """Chance is 20 %, and all that a network without plasticity can reach; the ceiling is 100 %."""
     parts = split_characters(glyph_characters(), "glyphs")
-    settings = FewShotSettings(queries=5, activation="relu", batch_norm=True, unit_features=True)
+    settings = FewShotSettings(queries=5, width=16, activation="relu", batch_norm=True, unit_features=True)
     task = FewShotClassification(parts, settings)
     accuracy = {}
     for core in ("plastic", "fixed"):
         torch.manual_seed(0)
         network = task.network(replace(PAPER, core=core, eta=0.3))
-        Trainer(task, network, tmp_path / core, batch_size=16, learning_rate=2e-3, decay_episodes=1280).train(1280)
+        Trainer(task, network, tmp_path / core, batch_size=16, learning_rate=5e-3, decay_episodes=1600).train(1600)
         accuracy[core] = assess(task.held_out(), network, 200, 1)["accuracy_mean"]
         if core == "plastic":
             for ablation in ("trace_zero", "alpha_zero"):
