@@ -20,7 +20,7 @@ from plastic_rl.errors import UserError
 
 SMALL = [
     *("--data", "glyphs", "--width", "4", "--batch-size", "4", "--log-every", "20", "--validate-every", "40"),
-    *("--validation-episodes", "20", "--eval-episodes", "30", "--threads", "1"),
+    *("--validation-episodes", "20", "--eval-episodes", "30", "--threads", "1", "--training-way", "5"),
 ]
 FILES = {
     "config.json", "metrics.csv", "checkpoint.pt", "model.safetensors", "summary.json", "curve.png", "episodes.png",
@@ -202,6 +202,7 @@ def test_presets():
     )
     tuned = Omniglot().resolved()
     assert tuned.decay_episodes == tuned.episodes
+    assert (tuned.training_way, Omniglot(way=30).resolved().training_way) == (20, 30)
     assert Omniglot(episodes=77).resolved().decay_episodes == 77
     assert Omniglot(decay_episodes=0).resolved().decay_episodes == 0
     assert Omniglot(data="glyphs").resolved().split is None
