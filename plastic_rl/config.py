@@ -505,7 +505,7 @@ class Omniglot(TaskRun):
         return replace(super().resolved(), data_dir=folder)
 
     @property
-    def split_name(self) -> str:
+    def split_name(self) -> Literal["paper", "lake", "vinyals", "glyphs"]:
         """The split of the characters: that of the stand-in has the stand-in's name."""
         return self.split or "glyphs"
 

@@ -284,7 +284,7 @@ def load(folder: Path, data_dir: Path | None = None) -> tuple[TaskRun, Task, nn.
     """
     config = read_run(folder)
     if data_dir is not None:
-        if not hasattr(config, "data_dir"):
+        if not isinstance(config, Images | Omniglot):
             raise UsageError("--data-dir is for runs on a dataset: leave it out")
         config = replace(config, data_dir=data_dir.expanduser().absolute())
     weights, episodes = _read_model(folder)
