@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from plastic_rl import folders
+from plastic_rl.allocation import keep_freed_memory
 from plastic_rl.config import FRESH, CompletionRun, Evaluate, Images, Memorize, Omniglot, TaskRun
 from plastic_rl.data import (
     SplitCharacters,
@@ -50,6 +51,7 @@ def train(config: TaskRun) -> None:
                 raise UsageError(f"{config.resume} is a run of {kept.command}: go on with {again}")
             config = resumed(config, kept, "episodes")
         config = config.resolved()
+        keep_freed_memory()
         threads = thread_count(config)
         torch.set_num_threads(threads)
         set_num_threads(threads)
@@ -330,6 +332,7 @@ def evaluate(config: Evaluate, folder: Path) -> None:
     """Test a run's network, and again without its plasticity; print a table and write summary.json."""
     if config.deterministic:
         raise UsageError("--deterministic is for agents, which draw their actions at random: leave it out")
+    keep_freed_memory()
     run, task, network, trained = load(folder, config.data_dir)
     out = config.out or folders.evaluation_of(folder)
     folders.check_no_run(out)

@@ -109,8 +109,9 @@ class FewShotNetwork(nn.Module):
         size: pixels a side of the images.
 
     Shape:
-        - called with support, label, order and query as in :class:`FewShotEpisodes`.
-        - returns: logits ``(B, Q, outputs)``.
+        - called with support, label, query and order as in :class:`FewShotEpisodes`; without an order, every support
+          image is shown once, in the order given.
+        - returns: logits ``(B, Q, outputs)``; of classes that were not shown, to be left out.
 
     Raises:
         ValueError: another core, or images that are too small.
@@ -153,14 +154,16 @@ class FewShotNetwork(nn.Module):
             features = F.normalize(features, dim=-1) * math.sqrt(features.shape[-1])
         return features.unflatten(0, images.shape[:-2])
 
-    def forward(self, support: Tensor, label: Tensor, order: Tensor, query: Tensor) -> Tensor:
+    def forward(self, support: Tensor, label: Tensor, query: Tensor, order: Tensor | None = None) -> Tensor:
         """See the class. All images are embedded in one call."""
         features = self.embed(torch.cat([support, query]))
         shown, asked = features[: len(support)], features[len(support) :]
         if isinstance(self.output, nn.Linear):
             return self.output(asked).transpose(0, 1)
-        shown = shown.gather(0, order.unsqueeze(-1).expand(-1, -1, shown.shape[-1]))
-        clamp = F.one_hot(label.gather(0, order), self.output.out_features).to(shown.dtype)
+        if order is not None:
+            shown = shown.gather(0, order.unsqueeze(-1).expand(-1, -1, shown.shape[-1]))
+            label = label.gather(0, order)
+        clamp = F.one_hot(label, self.output.out_features).to(shown.dtype)
         _, trace = self.output(shown, clamp=clamp)
         return self.output.net_input(asked, trace).transpose(0, 1)
 
@@ -302,7 +305,7 @@ class FewShotClassification(Task[FewShotEpisodes]):
 
     def run(self, network: nn.Module, episodes: FewShotEpisodes) -> Tensor:
         """Return the logits of the queries, ``(B, Q, way)``."""
-        logits = network(episodes.support, episodes.label, episodes.order, episodes.query)
+        logits = network(episodes.support, episodes.label, episodes.query, episodes.order)
         return logits[..., : self.way]
 
     def loss(self, prediction: Tensor, episodes: FewShotEpisodes) -> Tensor:

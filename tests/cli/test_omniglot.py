@@ -107,7 +107,9 @@ def test_the_network_is_loaded_without_its_data(finished, monkeypatch):
     assert not network.training
     assert isinstance(network.output.w, torch.nn.Parameter)
     support, label, query = torch.rand(5, 2, 31, 31), torch.arange(5)[:, None].expand(5, 2), torch.rand(3, 2, 31, 31)
-    assert network(support, label, label, query).shape == (2, 3, 5)
+    logits = network(support, label, query)
+    assert logits.shape == (2, 3, 5)
+    torch.testing.assert_close(logits, network(support, label, query, label))  # in the order given
 
 
 def test_a_network_that_is_none(call):
