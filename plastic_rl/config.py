@@ -398,7 +398,7 @@ class Images(CompletionRun):
 
 OMNIGLOT_PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {
-        "episodes": 250_000, "batch_size": 8, "learning_rate": 2e-3, "drop_every": 0, "queries": 5,
+        "episodes": 250_000, "batch_size": 8, "learning_rate": 2e-3, "drop_every": 0,
         "training_way": 20, "distortion": 0.1, "activation": "relu", "batch_norm": True, "unit_features": True,
         "eta": 0.5,
     },
@@ -414,6 +414,11 @@ ROTATIONS = {"paper": "episode", "lake": "training", "vinyals": "class", "glyphs
 @dataclass(frozen=True)
 class Omniglot(TaskRun):
     """Train a network with a plastic output layer to tell characters apart that it has seen a single time."""
+
+    episodes: int | None = None
+    """Episodes to train on in all, rounded up to whole batches. Default: the preset's, 250,000 or 5 million."""
+    learning_rate: float | None = None
+    """Adam's learning rate, at the start. Default: the preset's, 2e-3 or 3e-5."""
 
     preset: Literal["tuned", "paper"] = "tuned"
     """Where settings that are not given come from: found by tuning, or those of the paper (4.4)."""
@@ -497,7 +502,7 @@ class Omniglot(TaskRun):
         if preset["training_way"] is not None:
             preset["training_way"] = max(preset["training_way"], self.way)
         given = {"split": "paper"} if self.data == "omniglot" else {}
-        return {"decay_episodes": self.episodes or preset["episodes"]} | preset | given
+        return {"decay_episodes": self.episodes or preset["episodes"], "queries": self.way} | preset | given
 
     def resolved(self) -> "Omniglot":
         """Return these settings, with the preset's in place of None, and a folder that is found from everywhere."""

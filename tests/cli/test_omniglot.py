@@ -204,6 +204,7 @@ def test_presets():
     )
     tuned = Omniglot().resolved()
     assert tuned.decay_episodes == tuned.episodes
+    assert (tuned.queries, Omniglot(way=7).resolved().queries, Omniglot(queries=2).resolved().queries) == (5, 7, 2)
     assert (tuned.training_way, Omniglot(way=30).resolved().training_way) == (20, 30)
     assert Omniglot(episodes=77).resolved().decay_episodes == 77
     assert Omniglot(decay_episodes=0).resolved().decay_episodes == 0
