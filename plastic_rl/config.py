@@ -400,12 +400,11 @@ OMNIGLOT_PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {
         "episodes": 250_000, "batch_size": 8, "learning_rate": 2e-3, "drop_every": 0,
         "training_way": 20, "distortion": 0.1, "activation": "relu", "batch_norm": True, "unit_features": True,
-        "eta": 0.5,
     },
     "paper": {
         "episodes": 5_000_000, "batch_size": 1, "learning_rate": 3e-5, "decay_episodes": 0, "drop_every": 1_000_000,
         "queries": 1, "training_way": None, "distortion": 0.0, "activation": "tanh", "batch_norm": False,
-        "unit_features": False, "eta": 0.01,
+        "unit_features": False,
     },
 }  # fmt: skip
 ROTATIONS = {"paper": "episode", "lake": "training", "vinyals": "class", "glyphs": "episode"}
@@ -459,8 +458,8 @@ class Omniglot(TaskRun):
     """Plasticity rule."""
     alpha: Literal["connection", "neuron", "shared"] = "shared"
     """Plasticity coefficients: one per connection, per output, or one for all."""
-    eta: float | None = None  # type: ignore[assignment]
-    """Learning rate of the trace, at the start if it is trained. Default: the preset's."""
+    eta: float = 0.5
+    """Learning rate of the trace, at the start if it is trained."""
     learn_eta: bool = True
     """Eta is trained too; with --no-learn-eta it stays as it is."""
 
