@@ -243,7 +243,7 @@ def _draw_curve(path: Path, rows: list[dict[str, float]], trainer: Trainer, titl
         column = f"validation_{trainer.headline}"
         points = [(row["episodes"], row[column]) for row in rows if column in row]
         episodes, found = np.array(points).reshape(-1, 2).T
-        learning_curve(path, episodes, found, title, ("episodes", f"{name} in validation"), trainer.task.levels)
+        learning_curve(path, episodes, found, title, ("episodes", f"{name} in validation"), {})
         return
     values = np.array([row[trainer.headline] for row in rows])
     window = max(1, min(RECENT, len(values) // 10))  # a longer one would hide how training begins

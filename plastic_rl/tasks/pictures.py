@@ -114,11 +114,11 @@ def draw_few_shot(path: Path, prediction: Tensor, episodes: FewShotEpisodes, sou
         axes_of_row[-1].text(0, 0.5, text, color=WRONG if mistaken else RIGHT, fontsize=10, va="center")
         for axes in (axes_of_row[way], axes_of_row[way + 2], axes_of_row[-1]):
             axes.axis("off")
-    for column, title in ((0, "shown once with their label"), (way + 1, "query"), (way + 3, "output")):
-        shots = len(episodes.order) // way
-        title = title.replace("once", "once" if shots == 1 else f"{shots} times in all")
-        # It may be wider than what it stands above.
-        grid[0, column].set_title(title, color=INK, fontsize=10, loc="left").set_in_layout(False)
+    shots = len(episodes.order) // way
+    times = "once" if shots == 1 else f"{shots} times in all"
+    # In the middle of what it stands above, or a layout would make room for it beside.
+    for column, title in ((way // 2, f"shown {times} with their label"), (way + 1, "query"), (way + 3, "output")):
+        grid[0, column].set_title(title, color=INK, fontsize=10)
     answered = f"{(~wrong).float().mean():.1%} of {wrong.numel():,} queries are answered rightly"
     figure.suptitle(f"{source}, never trained on; {answered}", color=INK, fontsize=11, x=0.01, ha="left")
     save(figure, path)
