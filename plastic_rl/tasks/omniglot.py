@@ -125,12 +125,7 @@ class FewShotNetwork(nn.Module):
         layers: list[nn.Module] = []
         features = 1
         for layer in range(LAYERS):
-            convolution = nn.Conv2d(features, settings.width, 3, stride=2, bias=not settings.batch_norm)
-            # So that activity neither fades nor saturates from layer to layer; PyTorch's own weights let it fade.
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity=settings.activation)
-            if convolution.bias is not None:
-                nn.init.zeros_(convolution.bias)
-            layers.append(convolution)
+            layers.append(nn.Conv2d(features, settings.width, 3, stride=2, bias=not settings.batch_norm))
             if settings.batch_norm:
                 layers.append(nn.BatchNorm2d(settings.width))
             bare = settings.unit_features and layer == LAYERS - 1
