@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING
 from plastic_rl.envs.registration import register_envs
 
 if TYPE_CHECKING:
-    from plastic_rl.modules import LSTMCore, MemorylessCore, PlasticRNN, PlasticRNNCell, RNNCore, matching_hidden_size
+    from plastic_rl.modules import (
+        LSTMCore,
+        MemorylessCore,
+        PlasticLinear,
+        PlasticRNN,
+        PlasticRNNCell,
+        RNNCore,
+        matching_hidden_size,
+    )
     from plastic_rl.ops import PlasticState, plastic_rnn
 
 __all__ = [
     "LSTMCore",
     "MemorylessCore",
+    "PlasticLinear",
     "PlasticRNN",
     "PlasticRNNCell",
     "PlasticState",
@@ -28,6 +37,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _LAZY = {
+    "PlasticLinear": "plastic_rl.modules",
     "PlasticRNN": "plastic_rl.modules",
     "PlasticRNNCell": "plastic_rl.modules",
     "RNNCore": "plastic_rl.modules",

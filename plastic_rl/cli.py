@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from plastic_rl.config import Compare, Evaluate, Images, MazeRun, Memorize, Play, TaskRun, Watch
+from plastic_rl.config import Compare, Evaluate, Images, MazeRun, Memorize, Omniglot, Play, TaskRun, Watch
 from plastic_rl.errors import UserError, program
 
 Command = (
     Annotated[MazeRun, tyro.conf.subcommand("maze")]
     | Annotated[Memorize, tyro.conf.subcommand("memorize")]
     | Annotated[Images, tyro.conf.subcommand("images")]
+    | Annotated[Omniglot, tyro.conf.subcommand("omniglot")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Watch, tyro.conf.subcommand("watch")]
@@ -76,12 +77,12 @@ def _run(config: object) -> None:
         supervised.train(config)
         return
     if isinstance(config, Evaluate) and config.run is not None:
-        from plastic_rl.folders import read_config
+        from plastic_rl.folders import named, read_config
 
-        if read_config(config.run)["command"] != "maze":
+        if read_config(named(config.run))["command"] != "maze":
             from plastic_rl import supervised
 
-            supervised.evaluate(config, config.run)
+            supervised.evaluate(config, named(config.run))
             return
     if isinstance(config, Evaluate):
         from plastic_rl import evaluation

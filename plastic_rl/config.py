@@ -208,7 +208,7 @@ class TaskRun(Run):
     resume: Path | None = None
     """Run folder to go on with. Its settings hold; only --episodes, --threads and --device can be given anew."""
     episodes: int | None = None
-    """Episodes to train on in all, rounded up to whole batches. Default: as many as the paper's task needs."""
+    """Episodes to train on in all, rounded up to whole batches. Default: the preset's."""
     seed: int = 0
     """Of all random numbers: with it, a run can be repeated."""
     threads: int | None = None
@@ -218,10 +218,8 @@ class TaskRun(Run):
     tensorboard: bool = False
     """Whether to write a TensorBoard log into the run folder."""
 
-    core: Literal["plastic", "rnn", "lstm"] = "plastic"
-    """Recurrent core; rnn and lstm are the controls without plasticity."""
-    hidden_size: int | None = None
-    """Neurons in the core. Default: one per bit or pixel and a bias; the controls of --preset comparison: 2,050."""
+    core: str = "plastic"
+    """Core of the network."""
     rule: Literal["hebb", "oja", "clip"] = "hebb"
     """Plasticity rule."""
     alpha: Literal["connection", "neuron", "shared"] = "connection"
@@ -230,17 +228,14 @@ class TaskRun(Run):
     """Learning rate of the trace, at the start if it is trained."""
     learn_eta: bool = False
     """Whether to train eta too."""
-    init_scale: float = 0.01
-    """Standard deviation of the initial weights and plasticity coefficients (not of lstm)."""
-    init_alpha: float = 0.0
-    """Mean of the initial plasticity coefficients."""
 
-    batch_size: int = 1
-    """Episodes in an update."""
+    batch_size: int | None = None
+    """Episodes in an update. Default: the preset's."""
     learning_rate: float | None = None
-    """Adam's learning rate. Default: the paper's."""
-    decay_episodes: int = 0
-    """Episodes over which the learning rate falls along a cosine to 0; 0: it stays."""
+    """Adam's learning rate, at the start. Default: the preset's."""
+    decay_episodes: int | None = None
+    """Episodes over which the learning rate falls along a cosine to 0; 0: it does not. Default: the preset's, tuned
+    presets take all of them."""
     max_grad_norm: float | None = None
     """Norm to which gradients are clipped. Default: they are not."""
     checkpoint_every: float = 60.0
@@ -253,8 +248,8 @@ class TaskRun(Run):
     def __post_init__(self) -> None:
         """Check what can be checked without the task."""
         at_least = {
-            "episodes": 1, "threads": 1, "hidden_size": 1, "batch_size": 1, "decay_episodes": 0, "init_scale": 0,
-            "checkpoint_every": 0, "eval_episodes": 1,
+            "episodes": 1, "threads": 1, "batch_size": 1, "decay_episodes": 0, "checkpoint_every": 0,
+            "eval_episodes": 1,
         }  # fmt: skip
         _require_at_least(self, at_least)
         _require_seed(self)
@@ -272,8 +267,17 @@ class TaskRun(Run):
 
     def core_settings(self) -> dict[str, Any]:
         """Return the settings of the core."""
-        names = ("core", "hidden_size", "rule", "alpha", "eta", "learn_eta", "init_scale", "init_alpha")
+        names = ("core", "rule", "alpha", "eta", "learn_eta")
         return {name: getattr(self, name) for name in names}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what summary.json and the table of results are to say of the settings."""
+        return {}
+
+    @property
+    def title(self) -> str:
+        """What the learning curve is of."""
+        return f"{self.command}, {self.core} core, seed {self.seed}"
 
     def trainer_settings(self) -> dict[str, Any]:
         """Return the settings of the trainer."""
@@ -285,7 +289,31 @@ class TaskRun(Run):
 
 
 @dataclass(frozen=True)
-class Memorize(TaskRun):
+class CompletionRun(TaskRun):
+    """What trainings on completion tasks can set beside."""
+
+    core: Literal["plastic", "rnn", "lstm"] = "plastic"
+    """Recurrent core; rnn and lstm are the controls without plasticity."""
+    hidden_size: int | None = None
+    """Neurons in the core. Default: one per bit or pixel and a bias; the controls of --preset comparison: 2,050."""
+    init_scale: float = 0.01
+    """Standard deviation of the initial weights and plasticity coefficients (not of lstm)."""
+    init_alpha: float | None = None
+    """Mean of the initial plasticity coefficients. Default: the preset's, 0 but for images."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the task."""
+        super().__post_init__()
+        _require_at_least(self, {"hidden_size": 1, "init_scale": 0} | STEPS)
+
+    def core_settings(self) -> dict[str, Any]:
+        """Return the settings of the core."""
+        names = ("hidden_size", "init_scale", "init_alpha")
+        return super().core_settings() | {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Memorize(CompletionRun):
     """Train a plastic network to memorize patterns of bits at a glance, and to complete them from a part."""
 
     preset: Literal["paper", "comparison"] = "paper"
@@ -309,20 +337,16 @@ class Memorize(TaskRun):
 
     command: ClassVar[str] = "memorize"
 
-    def __post_init__(self) -> None:
-        """Check what can be checked without the task."""
-        super().__post_init__()
-        _require_at_least(self, STEPS)
-
     def defaults(self) -> dict[str, Any]:
         """Return the preset, which depends on the core."""
         plastic = self.core == "plastic"
+        common = {"batch_size": 1, "decay_episodes": 0, "init_alpha": 0.0}
         if self.preset == "paper":
-            return {
+            return common | {
                 "patterns": 5, "bits": 1000, "presentation_steps": 10, "blank_steps": 3, "cycles": 3, "test_steps": 10,
                 "episodes": 200, "learning_rate": 1e-3 if plastic else 3e-5,
             }  # fmt: skip
-        return {
+        return common | {
             "patterns": 2, "bits": 50, "presentation_steps": 3, "blank_steps": 1, "cycles": 1, "test_steps": 3,
             "episodes": 2000, "learning_rate": 3e-4 if plastic else 3e-5, "hidden_size": None if plastic else 2050,
         }  # fmt: skip
@@ -335,10 +359,15 @@ class Memorize(TaskRun):
         return {name: getattr(self, name) for name in names}
 
 
+IMAGES_TUNED: dict[str, Any] = {"episodes": 16_000, "batch_size": 4, "learning_rate": 3e-4, "init_alpha": 0.01}
+
+
 @dataclass(frozen=True)
-class Images(TaskRun):
+class Images(CompletionRun):
     """Train a plastic network to memorize natural images at a glance, and to complete them from a half."""
 
+    preset: Literal["tuned", "paper"] = "tuned"
+    """Where settings that are not given come from: found by tuning, or those of the paper (4.3)."""
     data: Literal["cifar10", "synthetic"] = "cifar10"
     """Photographs of 32 x 32 pixels in grey, or noise with the spectrum of photographs, which needs no download."""
     data_dir: Path | None = None
@@ -359,13 +388,17 @@ class Images(TaskRun):
     def __post_init__(self) -> None:
         """Check what can be checked without the images, which may have to be downloaded."""
         super().__post_init__()
-        _require_at_least(self, STEPS)
         if self.data != "cifar10" and self.data_dir is not None:
             raise UsageError(f"--data-dir is for photographs, not for --data {self.data}: leave one of them out")
 
     def defaults(self) -> dict[str, Any]:
-        """Return the paper's."""
-        return {"episodes": 40_000, "learning_rate": 1e-4 if self.core == "plastic" else 3e-5}
+        """Return the preset; in the tuned one the learning rate falls over the whole run."""
+        if self.preset == "tuned":
+            return {"decay_episodes": self.episodes or IMAGES_TUNED["episodes"]} | IMAGES_TUNED
+        return {
+            "episodes": 40_000, "batch_size": 1, "learning_rate": 1e-4 if self.core == "plastic" else 3e-5,
+            "decay_episodes": 0, "init_alpha": 0.0,
+        }  # fmt: skip
 
     def resolved(self) -> "Images":
         """Return these settings, with the defaults in place of None, and a folder that is found from everywhere."""
@@ -376,6 +409,142 @@ class Images(TaskRun):
         """Return the settings of the task."""
         names = ("presentation_steps", "blank_steps", "cycles", "test_steps")
         return {name: getattr(self, name) for name in names}
+
+
+OMNIGLOT_PRESETS: dict[str, dict[str, Any]] = {
+    "tuned": {
+        "episodes": 250_000, "batch_size": 8, "learning_rate": 2e-3, "drop_every": 0,
+        "training_way": 20, "distortion": 0.1, "activation": "relu", "batch_norm": True, "unit_features": True,
+    },
+    "paper": {
+        "episodes": 5_000_000, "batch_size": 1, "learning_rate": 3e-5, "decay_episodes": 0, "drop_every": 1_000_000,
+        "queries": 1, "training_way": None, "distortion": 0.0, "activation": "tanh", "batch_norm": False,
+        "unit_features": False,
+    },
+}  # fmt: skip
+ROTATIONS = {"paper": "episode", "lake": "training", "vinyals": "class", "glyphs": "episode"}
+
+
+@dataclass(frozen=True)
+class Omniglot(TaskRun):
+    """Train a network with a plastic output layer to tell characters apart that it has seen a single time."""
+
+    episodes: int | None = None
+    """Episodes to train on in all, rounded up to whole batches. Default: the preset's, 250,000 or 5 million."""
+    preset: Literal["tuned", "paper"] = "tuned"
+    """Where settings that are not given come from: found by tuning, or those of the paper (4.4)."""
+    data: Literal["omniglot", "glyphs"] = "omniglot"
+    """Handwritten characters, or a stand-in that needs no download: characters of fonts, distorted at random."""
+    data_dir: Path | None = None
+    """Folder with images_background.zip and images_evaluation.zip, or what is in them. Default: downloaded once (17 MB)
+    into the user's cache."""
+    split: Literal["paper", "lake", "vinyals"] | None = None
+    """Which characters are for tests: 100 drawn at random (paper, the default); all of the evaluation set (lake); the
+    last 423, every character in each of four rotations a class of its own (vinyals)."""
+    way: int = 5
+    """Classes in an episode."""
+    shot: int = 1
+    """Different drawings of each class that are shown with their label."""
+    presentations: int = 1
+    """Times that each of them is shown."""
+    image_size: int = 31
+    """Pixels a side that drawings are shrunk to."""
+    queries: int | None = None
+    """Queries at the end of an episode, each answered by itself. Default: the preset's, one per class or 1."""
+    training_way: int | None = None
+    """Classes in an episode of training, with more queries in proportion. Default: the preset's."""
+    distortion: float | None = None
+    """Of drawings in training, by random affine maps: standard deviation of their entries. Default: the preset's."""
+
+    core: Literal["plastic", "fixed"] = "plastic"
+    """Output layer; fixed is the control without plasticity."""
+    width: int = 64
+    """Features of each of the four convolutions."""
+    activation: Literal["tanh", "relu"] | None = None
+    """Of the convolutions. Default: the preset's, relu or tanh."""
+    batch_norm: bool | None = None
+    """Whether convolutions are followed by batch normalization. Default: the preset's, tuned does."""
+    unit_features: bool | None = None
+    """Whether images are compared by the angle between their features alone. Default: the preset's, tuned does."""
+    rule: Literal["hebb", "oja", "clip"] = "oja"
+    """Plasticity rule."""
+    alpha: Literal["connection", "neuron", "shared"] = "shared"
+    """Plasticity coefficients: one per connection, per output, or one for all."""
+    eta: float = 0.5
+    """Learning rate of the trace, at the start if it is trained."""
+    learn_eta: bool = True
+    """Eta is trained too; with --no-learn-eta it stays as it is."""
+
+    drop_every: int | None = None
+    """Episodes after which the learning rate falls to 2/3, again and again; 0: it does not. Default: the preset's."""
+    log_every: int = 2_000
+    """Episodes between rows of metrics.csv, which are means over the updates between them."""
+    validate_every: int = 10_000
+    """Episodes between validations, by which the weights that are kept are chosen."""
+    validation_episodes: int = 1_000
+    """Episodes in each validation."""
+    eval_episodes: int = 1_000
+    """Fresh episodes, of characters never trained on, that the finished network is tested on."""
+
+    command: ClassVar[str] = "omniglot"
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the drawings, which may have to be downloaded."""
+        super().__post_init__()
+        at_least = {
+            "way": 2, "shot": 1, "presentations": 1, "queries": 1, "distortion": 0, "width": 1, "drop_every": 0,
+            "log_every": 0, "validate_every": 0, "validation_episodes": 1,
+        }  # fmt: skip
+        _require_at_least(self, at_least)
+        _require(self, "training_way", lambda v: v >= self.way, f"at least the way, {self.way}")
+        _require(self, "image_size", lambda v: 31 <= v <= 105, "from 31 to 105")
+        for name in ("data_dir", "split"):
+            if self.data != "omniglot" and getattr(self, name) is not None:
+                flag = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{flag} is for Omniglot, not for --data {self.data}: leave one of them out")
+
+    def defaults(self) -> dict[str, Any]:
+        """Return the preset; its learning rate falls over the whole run."""
+        preset = dict(OMNIGLOT_PRESETS[self.preset])
+        if preset["training_way"] is not None:
+            preset["training_way"] = max(preset["training_way"], self.way)
+        given = {"split": "paper"} if self.data == "omniglot" else {}
+        return {"decay_episodes": self.episodes or preset["episodes"], "queries": self.way} | preset | given
+
+    def resolved(self) -> "Omniglot":
+        """Return these settings, with the preset's in place of None, and a folder that is found from everywhere."""
+        folder = None if self.data_dir is None else self.data_dir.expanduser().absolute()
+        return replace(super().resolved(), data_dir=folder)
+
+    @property
+    def split_name(self) -> Literal["paper", "lake", "vinyals", "glyphs"]:
+        """The split of the characters: that of the stand-in has the stand-in's name."""
+        return self.split or "glyphs"
+
+    def task_settings(self) -> dict[str, Any]:
+        """Return the settings of episodes and network."""
+        names = (
+            "way", "shot", "presentations", "queries", "training_way", "distortion", "width", "activation",
+            "batch_norm", "unit_features",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names} | {"rotation": ROTATIONS[self.split_name]}
+
+    def trainer_settings(self) -> dict[str, Any]:
+        """Return the settings of the trainer."""
+        names = ("drop_every", "log_every", "validate_every", "validation_episodes")
+        return super().trainer_settings() | {name: getattr(self, name) for name in names}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the results are of."""
+        data = "Omniglot" if self.data == "omniglot" else "glyphs of fonts, a stand-in for Omniglot"
+        return {"data": data, "split": self.split_name, "way": self.way, "shot": self.shot}
+
+    @property
+    def title(self) -> str:
+        """What the learning curve is of."""
+        facts = self.facts()
+        data = f"{facts['data']}, {self.way}-way {self.shot}-shot" + (f", split {self.split}" if self.split else "")
+        return f"{data}, {self.core}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -440,9 +609,11 @@ class Evaluate:
     """Test a run on fresh lifetimes: an agent beside random play and an all-knowing one, memory without plasticity."""
 
     run: Annotated[Path | None, Positional] = None
-    """Run folder; by default the trained agent that comes with the package."""
+    """Run folder, or maze or omniglot for what comes with the package; by default maze, the trained agent."""
     episodes: int | None = None
     """Lifetimes to test on. Default: as many as the run was tested on when it was finished."""
+    data_dir: Path | None = None
+    """Folder of the dataset. Default: as in the run's training."""
     out: Path | None = None
     """Folder for summary.json; by default evaluation/, in the run folder if one is named."""
     seed: int = 0

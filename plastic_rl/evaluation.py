@@ -1,6 +1,5 @@
 """Testing agents on fresh lifetimes: against random play and an oracle, and without parts of their memory."""
 
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -12,6 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from plastic_rl import folders, runs
 from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C
 from plastic_rl.config import FRESH, Evaluate
+from plastic_rl.errors import UsageError
 from plastic_rl.tables import number, table
 from plastic_rl.trials import ABLATIONS, ablations_of, live
 
@@ -105,9 +105,11 @@ def _steps(count: float | None) -> str:
 def evaluate(config: Evaluate) -> None:
     """Test a run's agent, with its memory and without parts of it; print a table and write summary.json."""
     torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
-    folder = runs.chosen(config.run)
+    if config.data_dir is not None:
+        raise UsageError("--data-dir is for runs on a dataset: leave it out")
+    folder = folders.named(runs.chosen(config.run))
     agent, run = runs.load(folder)
-    out = config.out or (config.run or Path()) / "evaluation"
+    out = config.out or folders.evaluation_of(folder)
     folders.check_no_run(out)
     folders.make_folder(out, "--out")
     how = (agent, run.env, run.env_kwargs(), config.episodes or run.eval_episodes, config.seed, config.deterministic)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from plastic_rl.errors import UsageError, UserError, invocation
 from plastic_rl.files import DamagedFileError, read_json, read_weights, write_atomically
@@ -38,6 +38,7 @@ CONFIG, METRICS, MODEL, SUMMARY, CURVE = (
     "config.json", "metrics.csv", "model.safetensors", "summary.json", "curve.png",
 )  # fmt: skip
 FILES = (CONFIG, METRICS, MODEL, SUMMARY, CURVE)
+TRAINED = Path(__file__).parent / "trained"  # the run folders that come with the package
 PACKAGES = ("plastic-rl", "torch", "numpy", "gymnasium", "stable-baselines3", "numba")
 
 
@@ -61,6 +62,17 @@ def create(folder: Path | None, name: str) -> Path:
     except OSError as error:
         raise UserError(f"--out {folder} cannot be written to: {error.strerror}; name another folder") from error
     return folder
+
+
+def named(run: Path) -> Path:
+    """Return a run folder, or that of this name that comes with the package if there is no such folder."""
+    own = TRAINED / run
+    return own if len(run.parts) == 1 and own.is_dir() and not run.exists() else run
+
+
+def evaluation_of(folder: Path) -> Path:
+    """Return where results of testing a run go: into it, but not into the package."""
+    return Path("evaluation") if folder.parent == TRAINED else folder / "evaluation"
 
 
 def make_folder(folder: Path, option: str) -> None:
@@ -173,9 +185,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def write_model(folder: Path, module: nn.Module, unit: str, done: int) -> None:
+def write_model(folder: Path, state: Mapping[str, Tensor], unit: str, done: int) -> None:
     """Write model.safetensors: the weights, and after how many of a unit, such as steps, they were kept."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     write_atomically(folder / MODEL, safetensors.torch.save(weights, metadata={unit: str(done)}))
 
 

@@ -127,7 +127,7 @@ def save_checkpoint(folder: Path, agent: PlasticA2C, seconds: float) -> None:
         saved.training["log"]["returns"] = torch.from_numpy(agent.env.episode_returns.copy())
         saved.training["log"]["lengths"] = torch.from_numpy(agent.env.episode_lengths.copy())
     archive.write(folder / CHECKPOINT, saved)
-    folders.write_model(folder, agent.policy, "steps", agent.num_timesteps)
+    folders.write_model(folder, agent.policy.state_dict(), "steps", agent.num_timesteps)
 
 
 def load_checkpoint(folder: Path, env: VectorEnv, device: str, **settings: Any) -> tuple[PlasticA2C, float]:

@@ -1,4 +1,4 @@
-"""The commands that train on supervised tasks, ``memorize`` and ``images``, and ``evaluate`` for their runs."""
+"""The commands that train on supervised tasks, and ``evaluate`` for their runs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +8,16 @@ import torch
 from torch import nn
 
 from plastic_rl import folders
-from plastic_rl.config import FRESH, Evaluate, Images, Memorize, TaskRun
-from plastic_rl.data import cifar10_images, synthetic_images
+from plastic_rl.allocation import keep_freed_memory
+from plastic_rl.config import FRESH, CompletionRun, Evaluate, Images, Memorize, Omniglot, TaskRun
+from plastic_rl.data import (
+    SplitCharacters,
+    cifar10_images,
+    glyph_characters,
+    omniglot_characters,
+    split_characters,
+    synthetic_images,
+)
 from plastic_rl.errors import DivergenceError, UsageError, UserError, invocation
 from plastic_rl.modules.ablation import ABLATIONS, ablated
 from plastic_rl.modules.controls import count_parameters
@@ -17,18 +25,25 @@ from plastic_rl.ops import get_num_threads, set_num_threads
 from plastic_rl.plots import learning_curve
 from plastic_rl.session import Session, check_machine, resumed, session, thread_count
 from plastic_rl.tables import duration, number, table
-from plastic_rl.tasks import CoreSettings, ImageCompletion, PatternCompletion, Task
+from plastic_rl.tasks import (
+    CoreSettings,
+    FewShotClassification,
+    FewShotNetwork,
+    FewShotSettings,
+    ImageCompletion,
+    PatternCompletion,
+    Task,
+)
 from plastic_rl.trainer import CHECKPOINT, RECENT, Trainer, assess, testing
 
 PICTURE = "episodes.png"
-PICTURED = 6  # episodes
-COMMANDS: dict[str, type[TaskRun]] = {run.command: run for run in (Memorize, Images)}
+COMMANDS: dict[str, type[TaskRun]] = {run.command: run for run in (Memorize, Images, Omniglot)}
 
 
 def train(config: TaskRun) -> None:
     """Train, or go on training, and then test, draw and summarize."""
     check_machine(config)
-    with session(config.command, "this network and batch: try smaller --hidden-size or --batch-size") as this:
+    with session(config.command, _smaller(config)) as this:
         if config.resume is not None:
             this.folder, kept = config.resume, read_run(config.resume)
             if type(kept) is not type(config):
@@ -36,6 +51,7 @@ def train(config: TaskRun) -> None:
                 raise UsageError(f"{config.resume} is a run of {kept.command}: go on with {again}")
             config = resumed(config, kept, "episodes")
         config = config.resolved()
+        keep_freed_memory()
         threads = thread_count(config)
         torch.set_num_threads(threads)
         set_num_threads(threads)
@@ -55,6 +71,11 @@ def train(config: TaskRun) -> None:
         _run(this.folder, config, trainer, this)
 
 
+def _smaller(config: TaskRun) -> str:
+    size = "--hidden-size" if isinstance(config, CompletionRun) else "--width"
+    return f"this network and batch: try smaller {size} or --batch-size"
+
+
 def make(config: TaskRun) -> tuple[Task, nn.Module]:
     """Make a run's task and its network, untrained.
 
@@ -65,6 +86,11 @@ def make(config: TaskRun) -> tuple[Task, nn.Module]:
         task: Task
         if isinstance(config, Memorize):
             task = PatternCompletion(**config.task_settings())
+        elif isinstance(config, Omniglot):
+            settings = FewShotSettings(**config.task_settings())
+            how = {"test_within": config.split == "lake", "source": config.facts()["data"]}
+            task = FewShotClassification(load_characters(config), settings, **how)
+            task.tests(), task.validation()  # are there enough characters for these too?
         else:
             assert isinstance(config, Images)
             task = ImageCompletion(*load_images(config), **config.task_settings())
@@ -85,6 +111,24 @@ def load_images(config: Images) -> tuple[np.ndarray, np.ndarray]:
     training, held_out = (len(part) for part in images)
     print(f"{config.data}: {training:,} images to train on, {held_out:,} held out", flush=True)
     return images
+
+
+def load_characters(config: Omniglot) -> SplitCharacters:
+    """Load the characters of a run, split; tell which.
+
+    Raises:
+        UserError: they cannot be had.
+        ValueError: the split is of other characters.
+    """
+    if config.data == "glyphs":
+        found = glyph_characters(config.image_size)
+    else:
+        found = omniglot_characters(config.data_dir, config.image_size)
+    parts = split_characters(found, config.split_name, config.seed)
+    counts = [f"{len(part.names):,}" for part in (parts.training, parts.validation, parts.test)]
+    what = "{} characters to train on, {} to choose what is kept, {} for tests".format(*counts)
+    print(f"{config.facts()['data']}, split {config.split_name}: {what}", flush=True)
+    return parts
 
 
 def read_run(folder: Path) -> TaskRun:
@@ -129,9 +173,12 @@ def _finish(folder: Path, config: TaskRun, trainer: Trainer) -> None:
     task, network, seconds = trainer.task, trainer.network, trainer.seconds
     rate = trainer.episodes / seconds
     print(f"\ntrained {trainer.episodes} episodes in {duration(seconds)}, {number(rate)} episodes/s", flush=True)
+    kept = trainer.use_best()
+    if kept != trainer.episodes:
+        print(f"the weights after {kept} episodes were the best in validation, and are kept", flush=True)
     results = _test(task, network, config.eval_episodes, config.seed)
     rows = trainer.metrics.rows()
-    _draw_curve(folder / folders.CURVE, rows, trainer, f"{config.command}, {config.core} core, seed {config.seed}")
+    _draw_curve(folder / folders.CURVE, rows, trainer, config.title)
     _draw_episodes(folder / PICTURE, task, network, config.seed)
     course = task.course(rows)
     folders.write_json(
@@ -139,17 +186,19 @@ def _finish(folder: Path, config: TaskRun, trainer: Trainer) -> None:
         {
             "episodes": trainer.episodes,
             "train_seconds": seconds,
+            **({"kept_episodes": kept} if trainer.best else {}),
             "episodes_per_second": rate,
             **_flat(results),
             **course,
             "eval_episodes": config.eval_episodes,
             "parameters": count_parameters(network),
             "core": config.core,
+            **config.facts(),
             "seed": config.seed,
             "threads": get_num_threads(),
         },
     )
-    print(f"tested on {config.eval_episodes} fresh episodes:\n\n{_as_table(results)}\n")
+    print(f"tested on {config.eval_episodes} fresh episodes{_of(config)}:\n\n{_as_table(results)}\n")
     for name, value in course.items():
         shown = "never" if value is None else number(value)
         print(f"{name.replace('_', ' ') + ':':<24}{shown}")
@@ -160,17 +209,25 @@ def _finish(folder: Path, config: TaskRun, trainer: Trainer) -> None:
 
 
 Results = dict[tuple[str, str], dict[str, float]]
-PARTS = {"": "", "train": " on training data", "heldout": " on held-out data"}
+PARTS = {
+    "": "", "train": " on training data", "heldout": " on held-out data", "within_alphabet": " within one alphabet",
+}  # fmt: skip
+
+
+def _of(config: TaskRun) -> str:
+    """What the results are of, where that has to be said."""
+    if not isinstance(config, Omniglot):
+        return ""
+    return f" of {config.facts()['data']}, split {config.split_name}, {config.way}-way {config.shot}-shot"
 
 
 def _test(task: Task, network: nn.Module, episodes: int, seed: int, ablation: str = "") -> Results:
-    """Test on fresh episodes; of a task with held-out data, on fresh episodes of both kinds of data.
+    """Test on fresh episodes of every part of the data that the task tells.
 
     The results are by ablation and part of the data, both empty where there is none.
     """
-    fresh = task.held_out()
-    parts = {"": task} if fresh is task else {"train": task, "heldout": fresh}
-    return {(ablation, part): assess(one, network, episodes, FRESH + seed) for part, one in parts.items()}
+    tests = task.tests().items()
+    return {(ablation, part): assess(one, network, episodes, FRESH + seed) for part, one in tests}
 
 
 def _flat(results: Results) -> dict[str, float]:
@@ -181,11 +238,17 @@ def _flat(results: Results) -> dict[str, float]:
 
 
 def _draw_curve(path: Path, rows: list[dict[str, float]], trainer: Trainer, title: str) -> None:
+    name = trainer.headline.replace("_", " ")
+    if trainer.validation is not None:
+        column = f"validation_{trainer.headline}"
+        points = [(row["episodes"], row[column]) for row in rows if column in row]
+        episodes, found = np.array(points).reshape(-1, 2).T
+        learning_curve(path, episodes, found, title, ("episodes", f"{name} in validation"), {})
+        return
     values = np.array([row[trainer.headline] for row in rows])
     window = max(1, min(RECENT, len(values) // 10))  # a longer one would hide how training begins
     x = np.array([row["episodes"] for row in rows])[window - 1 :]
     y = np.convolve(values, np.full(window, 1 / window), "valid")
-    name = trainer.headline.replace("_", " ")
     what = f"{name}, mean of {window} updates" if window > 1 else name
     learning_curve(path, x, y, title, ("episodes", what), trainer.task.levels)
 
@@ -195,36 +258,67 @@ def _draw_episodes(path: Path, task: Task, network: nn.Module, seed: int) -> Non
     task = task.held_out()
     generator = torch.Generator(next(network.parameters()).device).manual_seed(FRESH + seed)
     with testing(network):
-        episodes = task.sample(PICTURED, generator)
+        episodes = task.sample(task.pictured, generator)
         prediction = task.run(network, episodes)
     task.draw(path, prediction.cpu(), type(episodes)(*(part.cpu() for part in episodes)))
 
 
 def _as_table(results: Results) -> str:
-    """Rows of results under their names; shares of wrong bits in percent."""
+    """Rows of results under their names; accuracies and shares of wrong bits in percent."""
     names = list(next(iter(results.values())))
     rows = [["", *(name.replace("_", " ") for name in names)]]
     for (ablation, part), values in results.items():
         title = (f"with its {ablation.replace('_', ' at ')}" if ablation else "this network") + PARTS[part]
-        cells = (f"{values[n]:.2%}" if n.startswith("wrong") else f"{values[n]:.4g}" for n in names)
+        cells = (f"{values[n]:.2%}" if n.startswith(("wrong", "accuracy")) else f"{values[n]:.4g}" for n in names)
         rows.append([title, *cells])
     return table(rows)
 
 
-def load(folder: Path) -> tuple[TaskRun, Task, nn.Module, int]:
+def load(folder: Path, data_dir: Path | None = None) -> tuple[TaskRun, Task, nn.Module, int]:
     """Load a run: its settings, its task, its trained network, and after how many episodes that was kept.
+
+    Args:
+        folder: of the run.
+        data_dir: folder of its dataset; None: as in training.
 
     Raises:
         UserError: they are missing or damaged, or do not fit each other.
     """
     config = read_run(folder)
+    if data_dir is not None:
+        if not isinstance(config, Images | Omniglot):
+            raise UsageError("--data-dir is for runs on a dataset: leave it out")
+        config = replace(config, data_dir=data_dir.expanduser().absolute())
     weights, episodes = _read_model(folder)
     task, network = make(replace(config, device="cpu"))
+    _fill(network, weights, folder)
+    return config, task, network, episodes
+
+
+def load_few_shot(folder: Path = folders.TRAINED / "omniglot") -> FewShotNetwork:
+    """Load the network of a run of ``omniglot`` without its data, ready to be used.
+
+    Args:
+        folder: of the run; by default the trained network that comes with the package.
+
+    Raises:
+        UserError: the folder is no run of omniglot, or it is damaged.
+    """
+    config = read_run(folder)
+    if not isinstance(config, Omniglot):
+        raise UserError(f"{folder} is a run of {config.command}: expected one of omniglot")
+    weights, _ = _read_model(folder)
+    settings = FewShotSettings(**config.task_settings())
+    network = FewShotNetwork(CoreSettings(**config.core_settings()), settings, config.image_size)
+    _fill(network, weights, folder)
+    return network.eval()
+
+
+def _fill(network: nn.Module, weights: dict[str, torch.Tensor], folder: Path) -> None:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"the network in {folder} cannot be loaded: {error}") from error
-    return config, task, network, episodes
 
 
 def _read_model(folder: Path) -> tuple[dict[str, torch.Tensor], int]:
@@ -238,8 +332,9 @@ def evaluate(config: Evaluate, folder: Path) -> None:
     """Test a run's network, and again without its plasticity; print a table and write summary.json."""
     if config.deterministic:
         raise UsageError("--deterministic is for agents, which draw their actions at random: leave it out")
-    run, task, network, trained = load(folder)
-    out = config.out or folder / "evaluation"
+    keep_freed_memory()
+    run, task, network, trained = load(folder, config.data_dir)
+    out = config.out or folders.evaluation_of(folder)
     folders.check_no_run(out)
     folders.make_folder(out, "--out")
     episodes = config.episodes or run.eval_episodes
@@ -257,8 +352,10 @@ def evaluate(config: Evaluate, folder: Path) -> None:
             "trained_episodes": trained,
             "episodes": episodes,
             **_flat(results),
+            **run.facts(),
+            "parameters": count_parameters(network),
             "seed": config.seed,
         },
     )
-    print(f"{folder} after {trained} episodes, tested on {episodes} fresh ones:\n")
+    print(f"{folder} after {trained} episodes, tested on {episodes} fresh ones{_of(run)}:\n")
     print(f"{_as_table(results)}\n\nwritten to {out / folders.SUMMARY}")

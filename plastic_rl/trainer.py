@@ -3,7 +3,7 @@
 import io
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,15 @@ from plastic_rl.tasks import Task
 CHECKPOINT = "checkpoint.pt"
 FILES = (*folders.FILES, CHECKPOINT)
 TOLD = 40  # times that a training tells how far it is
+VALIDATED = 3_000_000_000  # seed of the episodes of validations, of which neither training nor tests have any
 RECENT = 20  # updates over which what it tells is averaged
 
 
 class Trainer:
-    """Adam on batches of a task's episodes, with a row of metrics.csv for every update.
+    """Adam on batches of a task's episodes, with rows of metrics.csv for every update or every so many episodes.
+
+    A task that has data for validation is validated now and then; then the weights that are kept in
+    model.safetensors are those that were best at it, and not the last ones.
 
     A run of N episodes that goes on for N more ends with the very weights of one of 2 N, on the same device and with
     the same number of threads.
@@ -36,16 +40,22 @@ class Trainer:
         folder: run folder; what a trainer left there before goes on, if it is restored.
         batch_size: episodes in an update.
         learning_rate: of Adam.
-        decay_episodes: over which the learning rate falls along a cosine to 0; 0: it stays.
+        decay_episodes: over which the learning rate falls along a cosine to 0; 0: it does not.
+        drop_every: episodes after which the learning rate falls to 2/3, again and again; 0: it does not.
         max_grad_norm: norm to which gradients are clipped; None: they are not.
         seed: of the episodes, and of PyTorch's own random numbers during training.
         checkpoint_every: seconds between checkpoints.
+        log_every: episodes between rows of metrics.csv, which are means over the updates since the row before; 0: a
+            row for every update.
+        validate_every: episodes between validations, of a task that has data for them; 0: there are none.
+        validation_episodes: in each validation, always the same.
         tensorboard: whether to log to TensorBoard too, into the run folder.
         interruption: of a session, whose signals end training between two updates.
 
     Attributes:
         episodes: trained on so far.
         seconds: of training so far, those before a stop included.
+        best: the score, the episodes and the weights of the best validation so far, or None.
         headline: what is told while training: the task's first measure, or the loss.
 
     Raises:
@@ -73,17 +83,29 @@ class Trainer:
         batch_size: int = 1,
         learning_rate: float = 1e-3,
         decay_episodes: int = 0,
+        drop_every: int = 0,
         max_grad_norm: float | None = None,
         seed: int = 0,
         checkpoint_every: float = 60.0,
+        log_every: int = 0,
+        validate_every: int = 0,
+        validation_episodes: int = 1000,
         tensorboard: bool = False,
         interruption: Interruption | None = None,
     ) -> None:
-        for name, value, least in (("batch_size", batch_size, 1), ("decay_episodes", decay_episodes, 0)):
+        for name, value, least in (
+            ("batch_size", batch_size, 1), ("decay_episodes", decay_episodes, 0), ("drop_every", drop_every, 0),
+            ("log_every", log_every, 0), ("validate_every", validate_every, 0),
+            ("validation_episodes", validation_episodes, 1),
+        ):  # fmt: skip
             if value < least:
                 raise ValueError(f"{name} is {value}: expected at least {least}")
         self.task, self.network, self.folder = task, network, folder
-        self.batch_size, self.learning_rate, self.decay_episodes = batch_size, learning_rate, decay_episodes
+        self.batch_size, self.learning_rate = batch_size, learning_rate
+        self.decay_episodes, self.drop_every = decay_episodes, drop_every
+        self.log_every = log_every
+        self.validation = task.validation() if validate_every else None
+        self.validate_every, self.validation_episodes = validate_every, validation_episodes
         self.max_grad_norm, self.checkpoint_every, self.tensorboard = max_grad_norm, checkpoint_every, tensorboard
         self.interruption = interruption or Interruption()
         self.parameters = [p for p in network.parameters() if p.requires_grad]
@@ -92,10 +114,15 @@ class Trainer:
         torch.manual_seed(seed)
         self.headline = task.measures[0] if task.measures else "loss"
         self.episodes = 0
+        self.best: dict[str, Any] | None = None
         self._before = 0.0
         self._began: float | None = None
+        self._sums: dict[str, float] = {}  # over the updates since the last row of metrics.csv
+        self._updates = 0
         columns = ["episodes", "seconds", "loss", *task.measures, "gradient_norm", "learning_rate"]
-        self.metrics = folders.Course(folder, columns + (["eta"] if plastic_layers(network) else []))
+        columns += ["eta"] if plastic_layers(network) else []
+        columns += [f"validation_{name}" for name in ("loss", *task.measures)] if self.validation else []
+        self.metrics = folders.Course(folder, columns)
 
     @property
     def seconds(self) -> float:
@@ -120,8 +147,7 @@ class Trainer:
             told, told_at = self.episodes, self._began
             while self.episodes < episodes and not self.interruption.number:
                 row = self._update()
-                self.metrics.add(row)
-                write(row)
+                self._log(row, write)
                 recent = [*recent[1 - RECENT :], row[self.headline]]
                 now = time.perf_counter()
                 if self.episodes * TOLD // episodes > told * TOLD // episodes:
@@ -140,6 +166,8 @@ class Trainer:
     def _update(self) -> dict[str, float]:
         """One batch and one step of Adam; returns its row of metrics."""
         rate = self.learning_rate
+        if self.drop_every:
+            rate *= (2 / 3) ** (self.episodes // self.drop_every)
         if self.decay_episodes:
             rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, self.episodes / self.decay_episodes)))
         for group in self.optimizer.param_groups:
@@ -166,6 +194,41 @@ class Trainer:
         row |= {name: value.float().mean().item() for name, value in metrics.items()}
         row |= {"gradient_norm": norm.item(), "learning_rate": rate}
         return row | ({"eta": sum(layer.eta.item() for layer in layers) / len(layers)} if layers else {})
+
+    def _log(self, row: dict[str, float], write: Callable[[dict[str, float]], None]) -> None:
+        """Add an update to the row of metrics.csv in hand; validate, and write the row, when that is due."""
+
+        def due(every: int) -> bool:
+            return every > 0 and self.episodes // every > (self.episodes - self.batch_size) // every
+
+        found = self._validate() if self.validation is not None and due(self.validate_every) else {}
+        self._updates += 1
+        for name, value in row.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        if self.log_every and not found and not due(self.log_every):
+            return
+        means = {name: value / self._updates for name, value in self._sums.items()} if self._updates > 1 else row
+        means |= {name: row[name] for name in ("episodes", "seconds", "learning_rate")} | found
+        self._sums, self._updates = {}, 0
+        self.metrics.add(means)
+        write(means)
+
+    def _validate(self) -> dict[str, float]:
+        """Validate, and keep the weights if they are the best so far; returns the means by their columns."""
+        assert self.validation is not None
+        values = measure(self.validation, self.network, self.validation_episodes, VALIDATED)
+        means = {name: value.double().mean().item() for name, value in values.items()}
+        score = self.validation.score(means)
+        if self.best is None or score >= self.best["score"]:
+            weights = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+            self.best = {"score": score, "episodes": self.episodes, "network": weights}
+        return {f"validation_{name}": value for name, value in means.items()}
+
+    def use_best(self) -> int:
+        """Put the weights that are kept into the network; return after how many episodes they were."""
+        if self.best is not None:
+            self.network.load_state_dict(self.best["network"])
+        return self.best["episodes"] if self.best is not None else self.episodes
 
     @contextmanager
     def _scalars(self) -> Iterator[Any]:
@@ -201,11 +264,15 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "generator": self.generator.get_state(),
                 "random": torch.get_rng_state(),
+                "best": self.best,
+                "sums": self._sums,
+                "updates": self._updates,
             },
             content,
         )
         write_atomically(self.folder / CHECKPOINT, content.getvalue())
-        folders.write_model(self.folder, self.network, "episodes", self.episodes)
+        kept = self.best or {"network": self.network.state_dict(), "episodes": self.episodes}
+        folders.write_model(self.folder, kept["network"], "episodes", kept["episodes"])
 
     def restore(self) -> None:
         """Go back to the folder's checkpoint.
@@ -221,6 +288,8 @@ class Trainer:
             self.generator.set_state(kept["generator"])
             torch.set_rng_state(kept["random"])
             self.episodes, self._before = int(kept["episodes"]), float(kept["seconds"])
+            # A run of an earlier version has none of these.
+            self.best, self._sums, self._updates = kept.get("best"), kept.get("sums", {}), kept.get("updates", 0)
         except FileNotFoundError as error:
             raise UserError(f"{self.folder} has no {CHECKPOINT} to go on from") from error
         except DamagedFileError as error:
@@ -241,16 +310,29 @@ def testing(network: nn.Module) -> Iterator[None]:
         network.train(training)
 
 
-def assess(task: Task, network: nn.Module, episodes: int, seed: int, batch_size: int = 10) -> dict[str, float]:
-    """Test a network, without gradients; return the means of the loss and the metrics over so many episodes."""
+def measure(
+    task: Task, network: nn.Module, episodes: int, seed: int, batch_size: int | None = None
+) -> dict[str, Tensor]:
+    """Test a network, without gradients, on so many episodes at a time; None: as many as the task says.
+
+    Returns:
+        ``(episodes,)`` values of each metric, by name, and of ``loss``, the mean of those tested together.
+    """
+    batch_size = batch_size or task.tested_together
     generator = torch.Generator(next(network.parameters()).device).manual_seed(seed)
-    totals: dict[str, float] = {}
+    values: dict[str, list[Tensor]] = {}
     with testing(network):
         for first in range(0, episodes, batch_size):
             count = min(batch_size, episodes - first)
             batch = task.sample(count, generator)
             prediction = task.run(network, batch)
-            found: dict[str, Tensor] = {"loss": task.loss(prediction, batch), **task.metrics(prediction, batch)}
+            found = {"loss": task.loss(prediction, batch).expand(count), **task.metrics(prediction, batch)}
             for name, value in found.items():
-                totals[name] = totals.get(name, 0.0) + count * value.float().mean().item()
-    return {name: total / episodes for name, total in totals.items()}
+                values.setdefault(name, []).append(value.float().cpu())
+    return {name: torch.cat(parts) for name, parts in values.items()}
+
+
+def assess(task: Task, network: nn.Module, episodes: int, seed: int, batch_size: int | None = None) -> dict[str, float]:
+    """Test a network as ``measure`` does; return the mean loss, and what the task's ``digest`` tells."""
+    values = measure(task, network, episodes, seed, batch_size)
+    return {"loss": values.pop("loss").double().mean().item(), **task.digest(values)}

@@ -25,7 +25,9 @@ def test_the_task_of_a_user_s_own_is_learned(tmp_path):
     assert found["wrong"] < 0.02  # chance is a half
 
 
-@pytest.mark.parametrize("flags", sorted(set(re.findall(r"plastic-rl (?:memorize|images|evaluate)[^`#\n]*", TASKS))))
+@pytest.mark.parametrize(
+    "flags", sorted(set(re.findall(r"plastic-rl (?:memorize|images|omniglot|evaluate)[^`#\n]*", TASKS)))
+)
 def test_commands_exist(flags, capsys):
     command, *words = flags.split()[1:]
     with pytest.raises(SystemExit) as end:

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from plastic_rl import folders
+from plastic_rl.data import glyph_characters, split_characters
 from plastic_rl.errors import DivergenceError, UserError
 from plastic_rl.session import Interruption
-from plastic_rl.tasks import CoreSettings, PatternCompletion
-from plastic_rl.trainer import Trainer, assess
+from plastic_rl.tasks import CoreSettings, FewShotClassification, FewShotSettings, PatternCompletion
+from plastic_rl.trainer import Trainer, assess, measure
 from plastic_rl.trainer import testing as under_test
 
 TASK = PatternCompletion(patterns=2, bits=8, presentation_steps=2, blank_steps=1, cycles=1, test_steps=2)
@@ -115,6 +116,96 @@ def test_the_learning_rate_falls_along_a_cosine(tmp_path):
     assert rates[8:] == [0, 0]
 
 
+def test_the_learning_rate_falls_in_steps(tmp_path):
+    trainer(tmp_path, drop_every=3).train(8)
+    rates = [float(row["learning_rate"]) for row in rows(tmp_path)]
+    assert rates == pytest.approx([0.01 * (2 / 3) ** (k // 3) for k in range(8)], rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def few_shot():
+    """A task with data for validation, and a network with statistics that no gradient changes."""
+    settings = FewShotSettings(way=2, width=4, activation="relu", batch_norm=True)
+    return FewShotClassification(split_characters(glyph_characters(31, 3), "glyphs"), settings)
+
+
+def test_rows_may_be_means_over_updates(tmp_path):
+    trainer(tmp_path / "all", batch_size=2).train(24)
+    trainer(tmp_path / "some", batch_size=2, log_every=7).train(24)
+    single, means = rows(tmp_path / "all"), rows(tmp_path / "some")
+    assert [row["episodes"] for row in means] == ["8", "14", "22"]
+    first = 0
+    for row in means:
+        last = int(row["episodes"]) // 2
+        for name in ("loss", "wrong_bits", "gradient_norm", "eta"):
+            expected = sum(float(one[name]) for one in single[first:last]) / (last - first)
+            assert float(row[name]) == pytest.approx(expected, rel=1e-4)
+        assert row["learning_rate"] == single[last - 1]["learning_rate"]
+        first = last
+
+
+@pytest.mark.parametrize("parts", [(16,), (4, 10, 18)])
+def test_a_run_with_validation_goes_on_exactly(tmp_path, few_shot, parts):
+    settings = {"batch_size": 2, "log_every": 5, "validate_every": 8, "validation_episodes": 20}
+    whole = trainer(tmp_path / "whole", few_shot, **settings)
+    whole.train(30)
+    for until in (*parts, 30):
+        torch.manual_seed(99)
+        part = trainer(tmp_path / "parts", few_shot, **settings)
+        if until != parts[0]:
+            part.restore()
+        part.train(until)
+    assert equal(weights(whole), weights(part))
+    assert any("running_mean" in name for name in weights(part))
+    assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
+    one, other = (folders.read_model(tmp_path / name, "episodes") for name in ("whole", "parts"))
+    assert equal(one[0], other[0])
+    assert one[1] == other[1]
+
+
+def test_the_best_in_validation_is_kept(tmp_path, few_shot):
+    settings = {"batch_size": 2, "validate_every": 6, "validation_episodes": 50, "learning_rate": 0.1}
+    run = trainer(tmp_path, few_shot, **settings)
+    run.train(60)
+    found = [row for row in rows(tmp_path) if row["validation_accuracy"]]
+    assert [row["episodes"] for row in found] == [str(6 * k) for k in range(1, 11)]
+    scores = [float(row["validation_accuracy"]) for row in found]
+    best = max(k for k, score in enumerate(scores) if score == max(scores))
+    last = {name: value.clone() for name, value in weights(run).items()}
+    kept, episodes = folders.read_model(tmp_path, "episodes")
+    assert run.use_best() == episodes == 6 * (best + 1)
+    assert equal(kept, weights(run))
+    assert equal(last, kept) == (best == len(found) - 1)
+    mean = measure(few_shot.validation(), run.network, 50, 3_000_000_000)["accuracy"].mean().item()
+    assert mean == pytest.approx(max(scores), abs=1e-5)
+
+
+def test_validation_changes_nothing_in_training(tmp_path, few_shot):
+    runs = [trainer(tmp_path / str(every), few_shot, batch_size=2, validate_every=every) for every in (0, 4)]
+    for run in runs:
+        run.train(12)
+    assert equal(*map(weights, runs))
+    assert "validation_accuracy" not in rows(tmp_path / "0")[0]
+
+
+def test_a_task_without_data_for_validation_has_none(tmp_path):
+    run = trainer(tmp_path, validate_every=2)
+    run.train(4)
+    assert run.best is None
+    assert run.use_best() == 4
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path):
+    trainer(tmp_path).train(2)
+    kept = torch.load(tmp_path / "checkpoint.pt")
+    torch.save(
+        {name: kept[name] for name in kept if name not in ("best", "sums", "updates")}, tmp_path / "checkpoint.pt"
+    )
+    again = trainer(tmp_path)
+    again.restore()
+    assert again.train(4)
+
+
 def test_gradients_are_clipped(tmp_path):
     torch.manual_seed(0)
     run = trainer(tmp_path, max_grad_norm=1e-3)
@@ -211,7 +302,17 @@ def test_a_checkpoint_of_another_run(tmp_path):
         trainer(tmp_path).restore()
 
 
-@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("decay_episodes", -1)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_size", 0),
+        ("decay_episodes", -1),
+        ("drop_every", -1),
+        ("log_every", -1),
+        ("validate_every", -1),
+        ("validation_episodes", 0),
+    ],
+)
 def test_a_setting_that_cannot_be(tmp_path, name, value):
     with pytest.raises(ValueError, match=rf"{name} is {value}: expected at least"):
         trainer(tmp_path, **{name: value})

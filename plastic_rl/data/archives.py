@@ -7,8 +7,12 @@ limit, so that a small file cannot fill the memory.
 import gzip
 import io
 import logging
+import re
+import stat
+import struct
 import sys
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +23,8 @@ from plastic_rl.errors import UserError
 
 PATIENCE = 30  # seconds to wait for a server that says nothing
 MOST_ENTRIES = 1000  # of a tar archive: damaged ones can go on for ever
+LARGEST_ZIP = 100_000_000  # bytes
+MOST_FILES = 100_000  # in a zip archive
 OTHER = 10_000_000  # bytes that may be in an archive beside what is wanted
 
 
@@ -136,3 +142,48 @@ def check_size(name: str, size: int, limit: int) -> None:
     """
     if not 0 <= size <= limit:
         raise UserError(f"{name} has {size:,} bytes: expected at most {limit:,}; get it anew")
+
+
+def read_zip(path: Path, wanted: re.Pattern[str], limit: int) -> dict[str, bytes]:
+    """Read files out of a zip archive; whatever else it holds is not looked at.
+
+    Args:
+        path: of the archive.
+        wanted: what their names in the archive match, whole.
+        limit: how many bytes each may have at most.
+
+    Returns:
+        The contents, by name.
+
+    Raises:
+        UserError: the archive is damaged or too large, has names that lead out of it, or a wanted name is no plain
+            file, too large, or there twice.
+    """
+    found: dict[str, bytes] = {}
+    check_size(str(path), path.stat().st_size, LARGEST_ZIP)
+    content = io.BytesIO(path.read_bytes())  # so what fails from here on is the archive, not the disk
+    try:
+        with zipfile.ZipFile(content) as archive:
+            entries = archive.infolist()
+            if len(entries) > MOST_FILES:
+                raise UserError(f"{path} holds {len(entries):,} files: expected at most {MOST_FILES:,}; get it anew")
+            for entry in entries:
+                name = entry.filename
+                if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
+                    raise UserError(f"{path} is not to be trusted: a name in it leads out of it, {name!r}; get it anew")
+                if not wanted.fullmatch(name):
+                    continue
+                kind = stat.S_IFMT(entry.external_attr >> 16)
+                if kind not in (0, stat.S_IFREG) or name in found:
+                    what = "twice" if name in found else "no plain file"
+                    raise UserError(f"{path} is not to be trusted: {name} is in it {what}; get it anew")
+                check_size(f"{name} in {path}", entry.file_size, limit)
+                with archive.open(entry) as file:
+                    found[name] = file.read(limit + 1)
+                check_size(f"{name} in {path}", len(found[name]), limit)
+    # RuntimeError: it is encrypted; NotImplementedError: it is compressed in some other way.
+    except (
+        zipfile.BadZipFile, zlib.error, EOFError, ValueError, OverflowError, struct.error, RuntimeError, LookupError,
+    ) as error:  # fmt: skip
+        raise UserError(f"{path} is damaged, or no .zip archive ({error}): get it anew") from error
+    return found

@@ -1,12 +1,14 @@
-"""Recurrent cores: parameters and state around ``plastic_rl.ops``, by the conventions of ``torch.nn``."""
+"""Plastic layers and recurrent cores: parameters and state, by the conventions of ``torch.nn``."""
 
 from plastic_rl.modules.controls import LSTMCore, MemorylessCore, RNNCore, matching_hidden_size
+from plastic_rl.modules.linear import PlasticLinear
 from plastic_rl.modules.plastic import PlasticRNN, PlasticRNNCell
 from plastic_rl.ops import PlasticState
 
 __all__ = [
     "LSTMCore",
     "MemorylessCore",
+    "PlasticLinear",
     "PlasticRNN",
     "PlasticRNNCell",
     "PlasticState",

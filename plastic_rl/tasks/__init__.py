@@ -4,11 +4,16 @@ from plastic_rl.tasks.base import Task
 from plastic_rl.tasks.completion import CompletionEpisodes
 from plastic_rl.tasks.images import ImageCompletion
 from plastic_rl.tasks.networks import CoreSettings, completion_network
+from plastic_rl.tasks.omniglot import FewShotClassification, FewShotEpisodes, FewShotNetwork, FewShotSettings
 from plastic_rl.tasks.patterns import PatternCompletion
 
 __all__ = [
     "CompletionEpisodes",
     "CoreSettings",
+    "FewShotClassification",
+    "FewShotEpisodes",
+    "FewShotNetwork",
+    "FewShotSettings",
     "ImageCompletion",
     "PatternCompletion",
     "Task",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from plastic_rl.modules import LSTMCore, PlasticRNN, RNNCore
 from plastic_rl.modules.plastic import Alpha
 
-Core = Literal["plastic", "rnn", "lstm"]
+Core = Literal["plastic", "rnn", "lstm", "fixed"]
 Drive = Literal["clamp", "add"]
 
 GAIN = 20.0  # of an added input: tanh of it is as good as clamped
@@ -17,10 +17,11 @@ GAIN = 20.0  # of an added input: tanh of it is as good as clamped
 
 @dataclass(frozen=True)
 class CoreSettings:
-    """Settings of a recurrent core.
+    """Settings of a network's core: a recurrent one, or a plastic output layer.
 
     Attributes:
-        core: ``"plastic"``, or a control without plasticity: ``"rnn"``, ``"lstm"``.
+        core: ``"plastic"``, or a control without plasticity: ``"rnn"``, ``"lstm"``, or ``"fixed"``, an output layer
+            without any memory.
         hidden_size: neurons; None: as many as the task needs at least.
         rule, alpha, eta, learn_eta: of :class:`plastic_rl.PlasticRNN`.
         init_scale: standard deviation of the normal distribution that recurrent weights and plasticity coefficients
@@ -65,8 +66,10 @@ class CoreSettings:
         """Return a new core for an input of so many features; all three are called alike.
 
         Raises:
-            ValueError: no size is set.
+            ValueError: no size is set, or the core is not recurrent.
         """
+        if self.core == "fixed":
+            raise ValueError("a core fixed has no memory: expected one of plastic, rnn, lstm")
         if self.hidden_size is None:
             raise ValueError("hidden_size is None: expected a number of neurons; sized() sets one")
         if self.core == "lstm":

@@ -1,4 +1,4 @@
-"""Pictures of the completion tasks: tensors on the CPU in, PNG files out."""
+"""Pictures of the tasks' episodes: tensors on the CPU in, PNG files out."""
 
 import math
 from pathlib import Path
@@ -9,8 +9,9 @@ from torch import Tensor
 
 from plastic_rl.plots import BLUE, FAINT, GRID, INK, new_figure, save
 from plastic_rl.tasks.completion import CompletionEpisodes
+from plastic_rl.tasks.omniglot import FewShotEpisodes
 
-ERASED, WRONG = "#e8dcc2", "#dc2626"
+ERASED, WRONG, RIGHT = "#e8dcc2", "#dc2626", "#15803d"
 ROWS = 6
 FILLING = 2.0  # above every value that is drawn
 
@@ -69,6 +70,66 @@ def draw_images(path: Path, prediction: Tensor, episodes: CompletionEpisodes, sh
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, color=INK, fontsize=10)
     save(figure, path)
+
+
+def draw_few_shot(path: Path, prediction: Tensor, episodes: FewShotEpisodes, source: str) -> None:
+    """Draw a row per episode, at most six: support, a query, the outputs; half of them mistakes if there are enough.
+
+    The source is what the characters are. Of several drawings of a class, the first is drawn; of several queries,
+    one. Logits are ``(B, Q, way)``.
+    """
+    wrong = prediction.argmax(-1) != episodes.target
+    of_wrong, of_right = ([b for b in where.any(1).nonzero().flatten().tolist()] for where in (wrong, ~wrong))
+    of_right = [b for b in of_right if b not in of_wrong[:ROWS]]
+    most = max(ROWS // 2, ROWS - len(of_right))
+    rows = [(b, True) for b in of_wrong[:most]]
+    rows += [(b, False) for b in of_right[: ROWS - len(rows)]]
+    way = prediction.shape[-1]
+    widths = [*[1.0] * way, 0.35, 1.0, 0.15, max(2.2, 0.3 * way), 1.1]
+    figure = new_figure(0.85 * sum(widths), 1.0 * len(rows) + 0.7)
+    grid = figure.subplots(len(rows), len(widths), squeeze=False, width_ratios=widths)
+    for (b, mistaken), axes_of_row in zip(rows, grid, strict=True):
+        query = int((wrong[b] == mistaken).nonzero()[0])
+        target, chances = int(episodes.target[b, query]), prediction[b, query].softmax(-1).numpy()
+        said = int(chances.argmax())
+        for axes, name in zip(axes_of_row[:way], range(way), strict=True):
+            _ink(axes, episodes.support[int((episodes.label[:, b] == name).nonzero()[0]), b].numpy())
+            axes.set_xlabel(str(name + 1), color=INK, fontsize=9, labelpad=2)
+            if name in (target, said):
+                for side in axes.spines.values():
+                    side.set(color=RIGHT if name == target else WRONG, linewidth=2.5)
+        _ink(axes_of_row[way + 1], episodes.query[query, b].numpy())
+        axes_of_row[way + 1].set_xlabel("?", color=INK, fontsize=9, labelpad=2)
+        bars = axes_of_row[way + 3]
+        colors = [RIGHT if k == target else WRONG if k == said else FAINT for k in range(way)]
+        bars.bar(range(way), chances, color=colors, width=0.7)
+        bars.set(ylim=(0, 1), xlim=(-0.6, way - 0.4), yticks=[0, 1])
+        bars.set_xticks(range(way), [str(k + 1) for k in range(way)])
+        bars.tick_params(colors=FAINT, labelsize=8 if way <= 10 else 6, length=2)
+        for side in ("top", "right"):
+            bars.spines[side].set_visible(False)
+        for side in ("left", "bottom"):
+            bars.spines[side].set_color(FAINT)
+        text = f"wrong: it is {target + 1}" if mistaken else "right"
+        axes_of_row[-1].text(0, 0.5, text, color=WRONG if mistaken else RIGHT, fontsize=10, va="center")
+        for axes in (axes_of_row[way], axes_of_row[way + 2], axes_of_row[-1]):
+            axes.axis("off")
+    shots = len(episodes.order) // way
+    times = "once" if shots == 1 else f"{shots} times in all"
+    # In the middle of what it stands above, or a layout would make room for it beside.
+    for column, title in ((way // 2, f"shown {times} with their label"), (way + 1, "query"), (way + 3, "output")):
+        grid[0, column].set_title(title, color=INK, fontsize=10)
+    answered = f"{(~wrong).float().mean():.1%} of {wrong.numel():,} queries are answered rightly"
+    figure.suptitle(f"{source}, never trained on; {answered}", color=INK, fontsize=11, x=0.01, ha="left")
+    save(figure, path)
+
+
+def _ink(axes: Any, image: np.ndarray) -> None:
+    """Draw a character, black on white."""
+    axes.imshow(image, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    for side in axes.spines.values():
+        side.set_color(GRID)
 
 
 def _grey(axes: Any, values: np.ndarray, aspect: str = "equal", errors: bool = False) -> None:

@@ -22,6 +22,8 @@ PATTERNS = [
     *("--test-steps", "2", "--eval-episodes", "5", "--threads", "1"),
 ]
 PHOTOGRAPHS = [
+    "--batch-size",
+    "1",
     *("--presentation-steps", "1", "--blank-steps", "0", "--cycles", "1", "--test-steps", "1"),
     *("--eval-episodes", "3", "--threads", "1"),
 ]
@@ -154,7 +156,7 @@ def test_evaluate_a_run_of_images(runs, call):
 
 @pytest.mark.parametrize("command", ["memorize", "images"])
 def test_a_run_in_two_parts_is_the_run_in_one(call, command):
-    words = PATTERNS if command == "memorize" else [*PHOTOGRAPHS, "--data", "synthetic"]
+    words = PATTERNS if command == "memorize" else [*PHOTOGRAPHS, "--data", "synthetic", "--decay-episodes", "4"]
     whole, half = (20, 10) if command == "memorize" else (4, 2)
     for name, seed in (("whole", 3), ("parts", 3), ("other", 4)):
         episodes = half if name == "parts" else whole
@@ -229,8 +231,11 @@ def test_the_presets_are_the_paper_s():
     assert (comparison.cycles, comparison.learning_rate, comparison.hidden_size) == (1, 3e-4, None)
     lstm = Memorize(preset="comparison", core="lstm", bits=40).resolved()
     assert (lstm.hidden_size, lstm.learning_rate, lstm.bits) == (2050, 3e-5, 40)
-    images = Images().resolved()
+    images = Images(preset="paper").resolved()
     assert (images.presentation_steps, images.cycles, images.test_steps, images.learning_rate) == (20, 3, 3, 1e-4)
+    assert (images.batch_size, images.decay_episodes, images.init_alpha, images.episodes) == (1, 0, 0.0, 40_000)
+    tuned = Images(episodes=1000).resolved()
+    assert (tuned.batch_size, tuned.learning_rate, tuned.decay_episodes, tuned.init_alpha) == (4, 3e-4, 1000, 0.01)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,98 @@
+"""Drawings of characters as bytes in memory, and which characters are trained on, validated on and tested on."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+Split = Literal["paper", "lake", "vinyals", "glyphs"]
+VALIDATION = 60  # characters, of those that are not tested on
+TESTED = 100  # of the paper's split
+# Vinyals et al. (2016), as the field has it: the last 423 characters of all in order are tested on, and those of five
+# alphabets are validated on.
+VINYALS_TESTED = 423
+VINYALS_VALIDATION = ("Armenian", "Bengali", "Early_Aramaic", "Hebrew", "Mkhedruli_(Georgian)")
+OMNIGLOT = 1623  # characters
+
+
+@dataclass(frozen=True)
+class Characters:
+    """Drawings of characters.
+
+    Attributes:
+        images: ``(characters, drawings, size, size)`` uint8, ink 255, paper 0.
+        names: ``(characters,)``, in order, each ``part/alphabet/character``.
+        size: pixels a side.
+
+    Raises:
+        ValueError: the arrays are not as described.
+    """
+
+    images: np.ndarray
+    names: np.ndarray
+    size: int
+
+    def __post_init__(self) -> None:
+        """Check that the arrays fit each other."""
+        expected = (len(self.names), *self.images.shape[1:2], self.size, self.size)
+        if self.images.shape != expected or self.images.dtype != np.uint8 or self.names.dtype.kind != "U":
+            raise ValueError(f"images are {self.images.dtype} {self.images.shape}: expected uint8 {expected}")
+
+    @property
+    def alphabets(self) -> np.ndarray:
+        """The number of each character's alphabet, ``(characters,)``."""
+        return np.unique([name.rpartition("/")[0] for name in self.names], return_inverse=True)[1]
+
+    def chosen(self, which: np.ndarray) -> "Characters":
+        """Return some of the characters, by their numbers."""
+        return Characters(self.images[which], self.names[which], self.size)
+
+
+@dataclass(frozen=True)
+class SplitCharacters:
+    """Characters to train on, to choose what is kept, and to test on once; no character is in two parts."""
+
+    training: Characters
+    validation: Characters
+    test: Characters
+
+
+def split_characters(characters: Characters, split: Split, seed: int = 0) -> SplitCharacters:
+    """Split characters into those that are trained, validated and tested on.
+
+    Args:
+        characters: all of them.
+        split: ``"paper"``: 100 are tested on, the others (1,523 of Omniglot) are for training, drawn at random by the
+            seed (paper, 4.4). ``"lake"``: the alphabets of the background set for training, those of the evaluation
+            set for tests (Lake et al., 2015). ``"vinyals"``: 1,028 for training, 172 for validation, 423 for tests,
+            the list of Vinyals et al. (2016) that the field uses. ``"glyphs"``: a fifth is tested on, a tenth
+            validated on, at random by the seed.
+        seed: of what is drawn at random. Where a split says nothing of validation, 60 of the characters for training
+            are set aside for it.
+
+    Raises:
+        ValueError: the split is unknown or needs other characters.
+    """
+    if split not in get_args(Split):
+        raise ValueError(f"unknown split {split!r}: expected one of {', '.join(get_args(Split))}")
+    count, generator = len(characters.names), np.random.default_rng(seed)
+    parts = np.array([name.split("/") for name in characters.names])
+    if split == "vinyals":
+        if count != OMNIGLOT:
+            raise ValueError(f"the split vinyals is of all {OMNIGLOT} characters of Omniglot: there are {count}")
+        tested = np.arange(count) >= count - VINYALS_TESTED
+        validated = np.isin(parts[:, 1], VINYALS_VALIDATION)
+        return SplitCharacters(
+            *(characters.chosen(np.flatnonzero(w)) for w in (~(tested | validated), validated, tested))
+        )
+    if split == "lake":
+        test = np.flatnonzero(parts[:, 0] == "images_evaluation")
+        rest = generator.permutation(np.flatnonzero(parts[:, 0] == "images_background"))
+        held = VALIDATION
+    else:
+        order = generator.permutation(count)
+        tests, held = (count // 5, count // 10) if split == "glyphs" else (TESTED, VALIDATION)
+        test, rest = order[:tests], order[tests:]
+    if len(rest) <= held or not len(test):
+        raise ValueError(f"the split {split} sets {held} characters aside: there are {len(rest)} to train on")
+    return SplitCharacters(*(characters.chosen(np.sort(w)) for w in (rest[held:], rest[:held], test)))

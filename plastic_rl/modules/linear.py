@@ -1,0 +1,171 @@
+"""A plastic layer between two populations of neurons."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plastic_rl.modules.layout import check_shape
+from plastic_rl.modules.plastic import Alpha
+from plastic_rl.rules import RULE_NAMES, Rule, get_rule
+
+
+def _softmax(x: Tensor) -> Tensor:
+    return x.softmax(-1)
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": _softmax, "tanh": torch.tanh, "identity": _identity,
+}  # fmt: skip
+
+
+class PlasticLinear(nn.Module):
+    r"""A layer whose connections from one population to another keep learning within an episode.
+
+    Every connection has a fixed weight ``w`` and a plastic part ``alpha * trace``. The trace is zero when an episode
+    begins, and changes at every step by what its two neurons do (Miconi et al. 2018, eq. 1 to 3, with inputs in place
+    of the activity one step earlier): :math:`x_j(t) = f(\sum_i in_i(t) (w_{ij} + \alpha_{ij} H_{ij}(t)))`. An output
+    that is clamped takes the given value instead: so a label is shown. As the last layer of a classifier it learns new
+    classes from a few labelled examples (paper, 4.4). There is no bias.
+
+    Args:
+        in_features: neurons whose activity is the input.
+        out_features: neurons of the output.
+        rule: ``"hebb"``, ``"oja"``, ``"clip"``, or a function like those in ``plastic_rl.rules``.
+        alpha: plasticity coefficients: one per ``"connection"`` (in, out), one per output ``"neuron"`` (1, out), or
+            one ``"shared"`` (1,).
+        activation: ``"softmax"``, ``"tanh"`` or ``"identity"``, of the outputs that are not clamped.
+        eta: initial learning rate of the trace.
+        learn_eta: whether eta is a parameter (else a buffer).
+        bound: of the ``clip`` rule: the trace stays within [-bound, bound].
+
+    Shape:
+        - input: ``(T, B, in_features)``.
+        - trace: ``(B, in_features, out_features)``; None: zeros, the start of an episode.
+        - clamp: ``(T, B, out_features)``, NaN where an output is free.
+        - returns: the outputs ``(T, B, out_features)``, and the trace after the last step.
+
+    Raises:
+        ValueError: an unknown rule, alpha or activation, no neurons, a negative bound, or a shape that does not fit.
+
+    Example:
+        >>> import torch
+        >>> from plastic_rl import PlasticLinear
+        >>> layer = PlasticLinear(64, 5)
+        >>> features, labels = torch.randn(5, 32, 64), torch.eye(5)[:, None].expand(5, 32, 5)
+        >>> _, trace = layer(features, clamp=labels)
+        >>> layer.net_input(torch.randn(3, 32, 64), trace).shape  # three queries of each episode
+        torch.Size([3, 32, 5])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        rule: str | Rule = "oja",
+        alpha: Alpha = "connection",
+        activation: str = "softmax",
+        eta: float = 0.1,
+        learn_eta: bool = True,
+        bound: float = 1.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self._rule = get_rule(rule, bound)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"unknown activation {activation!r}: expected one of {', '.join(ACTIVATIONS)}")
+        for name, size in (("in_features", in_features), ("out_features", out_features)):
+            if size < 1:
+                raise ValueError(f"{name} is {size}: expected at least 1")
+        shapes = {"connection": (in_features, out_features), "neuron": (1, out_features), "shared": (1,)}
+        if alpha not in shapes:
+            raise ValueError(f"unknown alpha {alpha!r}: expected one of {', '.join(shapes)}")
+        self.in_features, self.out_features = in_features, out_features
+        self.rule, self.alpha_kind, self.activation, self.bound = rule, alpha, activation, bound
+        options: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.w = nn.Parameter(torch.empty(in_features, out_features, **options))
+        self.alpha = nn.Parameter(torch.empty(shapes[alpha], **options))
+        initial_eta = torch.tensor(float(eta), **options)
+        if learn_eta:
+            self.eta = nn.Parameter(initial_eta)
+        else:
+            self.register_buffer("eta", initial_eta)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights, uniform in +-1/sqrt(in_features) as in ``torch.nn.Linear``; eta stays as it is.
+
+        All of alpha is 1/sqrt(in_features): above zero, so that at first an input excites those outputs that were
+        active together with inputs like it.
+        """
+        bound = 1 / math.sqrt(self.in_features)
+        nn.init.uniform_(self.w, -bound, bound)
+        nn.init.constant_(self.alpha, bound)
+
+    def constrain_(self) -> None:
+        """Bring eta back into [0, 1], outside of which traces grow without bound; call it after optimizer steps."""
+        with torch.no_grad():
+            self.eta.clamp_(0.0, 1.0)
+
+    def initial_trace(self, batch_size: int) -> Tensor:
+        """Return the trace at the start of an episode: zeros, ``(B, in_features, out_features)``."""
+        return self.w.new_zeros(batch_size, self.in_features, self.out_features)
+
+    def net_input(self, input: Tensor, trace: Tensor) -> Tensor:
+        """Return what reaches the outputs, before the activation, leaving the trace as it is.
+
+        So several queries are answered from one trace, each as if it were the only one; with ``"softmax"`` these are
+        the logits.
+
+        Args:
+            input: ``(Q, B, in_features)``: Q queries of each episode.
+            trace: ``(B, in_features, out_features)``.
+
+        Returns:
+            ``(Q, B, out_features)``.
+        """
+        check_shape("input", input, (*input.shape[:1], *trace.shape[:1], self.in_features))
+        check_shape("trace", trace, (*trace.shape[:1], self.in_features, self.out_features))
+        return torch.einsum("qbi,bio->qbo", input, self.w + self.alpha * trace)
+
+    def forward(
+        self, input: Tensor, trace: Tensor | None = None, *, clamp: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run over a sequence, changing the trace at every step; see the class."""
+        if input.ndim != 3 or input.shape[-1] != self.in_features:
+            raise ValueError(f"input has shape {tuple(input.shape)}: expected (T, B, {self.in_features})")
+        steps, batch = input.shape[:2]
+        if trace is None:
+            trace = self.initial_trace(batch)
+        check_shape("trace", trace, (batch, self.in_features, self.out_features))
+        free = None
+        some_free = [True] * steps
+        if clamp is not None:
+            check_shape("clamp", clamp, (steps, batch, self.out_features))
+            free = clamp.isnan()
+            some_free = free.flatten(1).any(1).tolist()
+        outputs = []
+        for t in range(steps):
+            if clamp is not None and not some_free[t]:
+                output = clamp[t]  # nothing is asked, so nothing is computed
+            else:
+                output = ACTIVATIONS[self.activation](self.net_input(input[t : t + 1], trace)[0])
+                if clamp is not None and free is not None:
+                    output = torch.where(free[t], output, clamp[t])
+            outputs.append(output)
+            trace = self._rule(trace, input[t], output, self.eta)
+        return torch.stack(outputs) if outputs else input.new_zeros(0, batch, self.out_features), trace
+
+    def extra_repr(self) -> str:
+        """Describe the layer in its ``repr``."""
+        rule = self.rule if isinstance(self.rule, str) else getattr(self.rule, "__name__", repr(self.rule))
+        text = f"{self.in_features}, {self.out_features}, rule={rule}, alpha={self.alpha_kind}"
+        text += f", activation={self.activation}, learn_eta={isinstance(self.eta, nn.Parameter)}"
+        return text + (f", bound={self.bound}" if rule == RULE_NAMES[2] else "")
