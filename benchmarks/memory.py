@@ -24,7 +24,7 @@ from ops import TOLERANCE, cpu_name, peak_mebibytes
 from torch import nn
 
 import plastic_rl
-from plastic_rl.modules.plastic import Alpha
+from plastic_rl.modules.connections import Alpha
 from plastic_rl.ops import Engine, set_num_threads
 from plastic_rl.tables import table
 from plastic_rl.tasks import CoreSettings, PatternCompletion

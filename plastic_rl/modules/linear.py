@@ -1,15 +1,14 @@
 """A plastic layer between two populations of neurons."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from plastic_rl.modules.connections import Alpha, PlasticConnections
 from plastic_rl.modules.layout import check_shape
-from plastic_rl.modules.plastic import Alpha
-from plastic_rl.rules import RULE_NAMES, Rule, get_rule
+from plastic_rl.rules import Rule, get_rule
 
 
 def _softmax(x: Tensor) -> Tensor:
@@ -25,7 +24,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }  # fmt: skip
 
 
-class PlasticLinear(nn.Module):
+class PlasticLinear(PlasticConnections):
     r"""A layer whose connections from one population to another keep learning within an episode.
 
     Every connection has a fixed weight ``w`` and a plastic part ``alpha * trace``. The trace is zero when an episode
@@ -77,26 +76,15 @@ class PlasticLinear(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self._rule = get_rule(rule, bound)
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"unknown activation {activation!r}: expected one of {', '.join(ACTIVATIONS)}")
         for name, size in (("in_features", in_features), ("out_features", out_features)):
             if size < 1:
                 raise ValueError(f"{name} is {size}: expected at least 1")
-        shapes = {"connection": (in_features, out_features), "neuron": (1, out_features), "shared": (1,)}
-        if alpha not in shapes:
-            raise ValueError(f"unknown alpha {alpha!r}: expected one of {', '.join(shapes)}")
-        self.in_features, self.out_features = in_features, out_features
-        self.rule, self.alpha_kind, self.activation, self.bound = rule, alpha, activation, bound
         options: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.w = nn.Parameter(torch.empty(in_features, out_features, **options))
-        self.alpha = nn.Parameter(torch.empty(shapes[alpha], **options))
-        initial_eta = torch.tensor(float(eta), **options)
-        if learn_eta:
-            self.eta = nn.Parameter(initial_eta)
-        else:
-            self.register_buffer("eta", initial_eta)
+        super().__init__(in_features, out_features, rule, alpha, eta, learn_eta, bound, options)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"unknown activation {activation!r}: expected one of {', '.join(ACTIVATIONS)}")
+        self.in_features, self.out_features, self.activation = in_features, out_features, activation
+        self._rule = get_rule(rule, bound)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -105,14 +93,8 @@ class PlasticLinear(nn.Module):
         All of alpha is 1/sqrt(in_features): above zero, so that at first an input excites those outputs that were
         active together with inputs like it.
         """
-        bound = 1 / math.sqrt(self.in_features)
-        nn.init.uniform_(self.w, -bound, bound)
-        nn.init.constant_(self.alpha, bound)
-
-    def constrain_(self) -> None:
-        """Bring eta back into [0, 1], outside of which traces grow without bound; call it after optimizer steps."""
-        with torch.no_grad():
-            self.eta.clamp_(0.0, 1.0)
+        nn.init.uniform_(self.w, -self.initial_bound, self.initial_bound)
+        nn.init.constant_(self.alpha, self.initial_bound)
 
     def initial_trace(self, batch_size: int) -> Tensor:
         """Return the trace at the start of an episode: zeros, ``(B, in_features, out_features)``."""
@@ -165,7 +147,4 @@ class PlasticLinear(nn.Module):
 
     def extra_repr(self) -> str:
         """Describe the layer in its ``repr``."""
-        rule = self.rule if isinstance(self.rule, str) else getattr(self.rule, "__name__", repr(self.rule))
-        text = f"{self.in_features}, {self.out_features}, rule={rule}, alpha={self.alpha_kind}"
-        text += f", activation={self.activation}, learn_eta={isinstance(self.eta, nn.Parameter)}"
-        return text + (f", bound={self.bound}" if rule == RULE_NAMES[2] else "")
+        return f"{self.in_features}, {self.out_features}, activation={self.activation}, {super().extra_repr()}"

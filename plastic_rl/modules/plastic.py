@@ -1,21 +1,19 @@
 """Recurrent layers with plastic connections."""
 
-import math
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from plastic_rl.modules.connections import Alpha, PlasticConnections
 from plastic_rl.modules.layout import Layout, check_shape, layout_of, unpack_state
 from plastic_rl.modules.stepping import ModuleStepper, Stepper, check_step
 from plastic_rl.ops import ENGINES, Engine, PlasticState, plastic_rnn, why_not_fused
 from plastic_rl.ops.reference import NONLINEARITIES
-from plastic_rl.rules import RULE_NAMES, Rule, get_rule
-
-Alpha = Literal["connection", "neuron", "shared"]
+from plastic_rl.rules import Rule
 
 
-class _Plastic(nn.Module):
+class _Plastic(PlasticConnections):
     """The parameters of a plastic recurrent network, and one way to run them."""
 
     def __init__(
@@ -33,43 +31,25 @@ class _Plastic(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        get_rule(rule, bound)
-        for name, value, known in (("nonlinearity", nonlinearity, NONLINEARITIES), ("engine", engine, ENGINES)):
-            if value not in known:
-                raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(known)}")
+        options: dict[str, Any] = {"device": device, "dtype": dtype}
         for name, size, least in (("input_size", input_size, 0), ("hidden_size", hidden_size, 1)):
             if size < least:
                 raise ValueError(f"{name} is {size}: expected at least {least}")
-        shapes = {"connection": (hidden_size, hidden_size), "neuron": (1, hidden_size), "shared": (1,)}
-        if alpha not in shapes:
-            raise ValueError(f"unknown alpha {alpha!r}: expected one of {', '.join(shapes)}")
+        super().__init__(hidden_size, hidden_size, rule, alpha, eta, learn_eta, bound, options)
+        for name, value, known in (("nonlinearity", nonlinearity, NONLINEARITIES), ("engine", engine, ENGINES)):
+            if value not in known:
+                raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(known)}")
         self.input_size, self.hidden_size = input_size, hidden_size
-        self.rule, self.nonlinearity, self.bound, self.engine = rule, nonlinearity, bound, engine
-        self.alpha_kind = alpha
-        options: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.nonlinearity, self.engine = nonlinearity, engine
         self.encode = nn.Linear(input_size, hidden_size, bias=bias, **options) if input_size else None
-        self.w = nn.Parameter(torch.empty(hidden_size, hidden_size, **options))
-        self.alpha = nn.Parameter(torch.empty(shapes[alpha], **options))
-        initial_eta = torch.tensor(float(eta), **options)
-        if learn_eta:
-            self.eta = nn.Parameter(initial_eta)
-        else:
-            self.register_buffer("eta", initial_eta)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw new weights, uniform in +-1/sqrt(hidden_size) as in ``torch.nn.RNN``; eta stays as it is."""
-        bound = 1 / math.sqrt(self.hidden_size)
         if self.encode is not None:
             self.encode.reset_parameters()
-        nn.init.uniform_(self.w, -bound, bound)
-        nn.init.uniform_(self.alpha, -bound, bound)
-
-    def constrain_(self) -> None:
-        """Bring eta back into [0, 1], outside of which traces grow without bound; call it after optimizer steps."""
-        with torch.no_grad():
-            self.eta.clamp_(0.0, 1.0)
+        nn.init.uniform_(self.w, -self.initial_bound, self.initial_bound)
+        nn.init.uniform_(self.alpha, -self.initial_bound, self.initial_bound)
 
     def initial_state(self, batch_size: int) -> PlasticState:
         """Return the state at the start of a lifetime: zeros, ``(B, N)`` and ``(B, N, N)``."""
@@ -85,10 +65,7 @@ class _Plastic(nn.Module):
 
     def extra_repr(self) -> str:
         """Describe the layer in its ``repr``."""
-        rule = self.rule if isinstance(self.rule, str) else getattr(self.rule, "__name__", repr(self.rule))
-        text = f"{self.input_size}, {self.hidden_size}, rule={rule}, alpha={self.alpha_kind}"
-        text += f", nonlinearity={self.nonlinearity}, learn_eta={isinstance(self.eta, nn.Parameter)}"
-        return text + (f", bound={self.bound}" if rule == RULE_NAMES[2] else "")
+        return f"{self.input_size}, {self.hidden_size}, nonlinearity={self.nonlinearity}, {super().extra_repr()}"
 
     def _net_input(self, input: Tensor) -> Tensor:
         """What ``(..., input_size)`` contributes to every neuron: ``(..., N)``."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from plastic_rl.modules import LSTMCore, PlasticRNN, RNNCore
-from plastic_rl.modules.plastic import Alpha
+from plastic_rl.modules.connections import Alpha
 
 Core = Literal["plastic", "rnn", "lstm", "fixed"]
 Drive = Literal["clamp", "add"]
@@ -89,7 +89,7 @@ class CoreSettings:
                 nn.init.normal_(weight, std=self.init_scale)
         if isinstance(core, PlasticRNN):
             with torch.no_grad():
-                core.alpha += self.init_alpha
+                core.alpha.add_(self.init_alpha)
         return core
 
 

@@ -201,7 +201,7 @@ def test_eta_is_kept_within_bounds():
 
 def test_repr():
     text = repr(PlasticLinear(IN, OUT, rule="clip", alpha="shared", activation="tanh", bound=0.5, learn_eta=False))
-    assert "4, 5, rule=clip, alpha=shared, activation=tanh, learn_eta=False, bound=0.5" in text
+    assert "4, 5, activation=tanh, rule=clip, alpha=shared, learn_eta=False, bound=0.5" in text
 
 
 @pytest.mark.parametrize(

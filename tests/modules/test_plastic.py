@@ -190,11 +190,11 @@ def test_other_devices():
 
 def test_repr_tells_what_matters():
     assert repr(PlasticRNN(I, N)) == (
-        "PlasticRNN(\n  4, 6, rule=hebb, alpha=connection, nonlinearity=tanh, learn_eta=True\n"
+        "PlasticRNN(\n  4, 6, nonlinearity=tanh, rule=hebb, alpha=connection, learn_eta=True\n"
         "  (encode): Linear(in_features=4, out_features=6, bias=True)\n)"
     )
     text = repr(PlasticRNN(I, N, rule="clip", alpha="shared", bound=0.5, learn_eta=False, batch_first=True))
-    assert "rule=clip, alpha=shared, nonlinearity=tanh, learn_eta=False, bound=0.5, batch_first=True" in text
+    assert "nonlinearity=tanh, rule=clip, alpha=shared, learn_eta=False, bound=0.5, batch_first=True" in text
 
     def mine(trace, pre, post, eta):
         return trace

@@ -1,0 +1,66 @@
+"""What plastic layers have in common: the connections from one population of neurons to another."""
+
+import math
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+
+from plastic_rl.rules import RULE_NAMES, Rule, get_rule
+
+Alpha = Literal["connection", "neuron", "shared"]
+
+
+class PlasticConnections(nn.Module):
+    """Fixed weights, plasticity coefficients and the trace's learning rate, from ``pre`` to ``post`` neurons.
+
+    Attributes:
+        w: ``(pre, post)``.
+        alpha: one per ``"connection"``, ``(pre, post)``; one per post ``"neuron"``, ``(1, post)``; or one
+            ``"shared"``, ``(1,)``.
+        eta: a scalar, a parameter if it is learned, or else a buffer.
+
+    Raises:
+        ValueError: an unknown rule or alpha, or a negative bound.
+    """
+
+    def __init__(
+        self,
+        pre: int,
+        post: int,
+        rule: str | Rule,
+        alpha: Alpha,
+        eta: float,
+        learn_eta: bool,
+        bound: float,
+        options: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        get_rule(rule, bound)
+        if alpha not in get_args(Alpha):
+            raise ValueError(f"unknown alpha {alpha!r}: expected one of {', '.join(get_args(Alpha))}")
+        shape = {"connection": (pre, post), "neuron": (1, post), "shared": (1,)}[alpha]
+        self.rule, self.alpha_kind, self.bound = rule, alpha, bound
+        self.w = nn.Parameter(torch.empty(pre, post, **options))
+        self.alpha = nn.Parameter(torch.empty(shape, **options))
+        initial_eta = torch.tensor(float(eta), **options)
+        if learn_eta:
+            self.eta = nn.Parameter(initial_eta)
+        else:
+            self.register_buffer("eta", initial_eta)
+
+    @property
+    def initial_bound(self) -> float:
+        """Up to which size weights are drawn, as in PyTorch's own layers."""
+        return 1 / math.sqrt(self.w.shape[0])
+
+    def constrain_(self) -> None:
+        """Bring eta back into [0, 1], outside of which traces grow without bound; call it after optimizer steps."""
+        with torch.no_grad():
+            self.eta.clamp_(0.0, 1.0)
+
+    def extra_repr(self) -> str:
+        """Describe the layer in its ``repr``."""
+        rule = self.rule if isinstance(self.rule, str) else getattr(self.rule, "__name__", repr(self.rule))
+        text = f"rule={rule}, alpha={self.alpha_kind}, learn_eta={isinstance(self.eta, nn.Parameter)}"
+        return text + (f", bound={self.bound}" if rule == RULE_NAMES[2] else "")
