@@ -413,7 +413,7 @@ class Images(CompletionRun):
 
 OMNIGLOT_PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {
-        "episodes": 250_000, "batch_size": 8, "learning_rate": 2e-3, "drop_every": 0,
+        "episodes": 60_000, "batch_size": 8, "learning_rate": 2e-3, "drop_every": 0,
         "training_way": 20, "distortion": 0.1, "activation": "relu", "batch_norm": True, "unit_features": True,
     },
     "paper": {
@@ -430,7 +430,7 @@ class Omniglot(TaskRun):
     """Train a network with a plastic output layer to tell characters apart that it has seen a single time."""
 
     episodes: int | None = None
-    """Episodes to train on in all, rounded up to whole batches. Default: the preset's, 250,000 or 5 million."""
+    """Episodes to train on in all, rounded up to whole batches. Default: the preset's, 60,000 or 5 million."""
     preset: Literal["tuned", "paper"] = "tuned"
     """Where settings that are not given come from: found by tuning, or those of the paper (4.4)."""
     data: Literal["omniglot", "glyphs"] = "omniglot"
