@@ -1,5 +1,6 @@
 """Testing agents on fresh lifetimes: against random play and an oracle, and without parts of their memory."""
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -109,7 +110,7 @@ def evaluate(config: Evaluate) -> None:
         raise UsageError("--data-dir is for runs on a dataset: leave it out")
     folder = folders.named(runs.chosen(config.run))
     agent, run = runs.load(folder)
-    out = config.out or folders.evaluation_of(folder)
+    out = config.out or (Path("evaluation") if config.run is None else folders.evaluation_of(folder))
     folders.check_no_run(out)
     folders.make_folder(out, "--out")
     how = (agent, run.env, run.env_kwargs(), config.episodes or run.eval_episodes, config.seed, config.deterministic)
