@@ -94,9 +94,8 @@ def draw(path: Path, medians: dict[str, list[float]], bits: int) -> None:
         )
     axes.axhline(100 * LEVEL, color=FAINT, linewidth=1, linestyle=":")
     axes.axvline(0.138 * bits, color=FAINT, linewidth=1, linestyle=":")
-    axes.annotate(
-        "0.138 N", (0.138 * bits, 24), color=FAINT, fontsize=9, ha="left", xytext=(3, 0), textcoords="offset points"
-    )
+    at = (0.138 * bits, 0.5)
+    axes.annotate("0.138 N", at, (4, 0), axes.get_xaxis_transform(), "offset points", color=FAINT, fontsize=9)
     dress(axes, PATTERNS[-1], ("patterns in an episode", "wrong bits, % (chance: 25)"))
     axes.set_title(f"What {bits} neurons hold after one presentation", color=INK, fontsize=11, loc="left")
     axes.legend(frameon=False, labelcolor=INK)
