@@ -30,7 +30,7 @@ from plastic_rl.tables import table
 from plastic_rl.tasks import CoreSettings, PatternCompletion
 
 ENGINES: tuple[Engine, ...] = ("reference", "fused", "traceless")
-BATCHES = (1, 8)  # the reference engine needs 1.5 GB an episode
+BATCHES = (1, 4)  # with 8 episodes the reference engine needs more than 20 GB
 TASK = PatternCompletion(presentation_steps=6, blank_steps=4, cycles=2, test_steps=6)
 PAPERS = {"clamped": PatternCompletion(), "added": PatternCompletion(drive="add")}
 

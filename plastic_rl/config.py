@@ -49,7 +49,7 @@ class Run:
 
 MAZE_PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {
-        "steps": 10_000_000, "decay_steps": 10_000_000, "n_steps": 50, "learning_rate": 7e-4, "gamma": 0.95,
+        "steps": 7_500_000, "decay_steps": 7_500_000, "n_steps": 50, "learning_rate": 7e-4, "gamma": 0.95,
         "gae_lambda": 0.9, "vf_coef": 0.05, "max_grad_norm": 1.0,
     },
     "paper": {
@@ -75,7 +75,7 @@ class MazeRun(Run):
     preset: Literal["tuned", "paper"] = "tuned"
     """Where settings that are not given come from: found by tuning, or those of the paper (4.5)."""
     steps: int | None = None
-    """Environment steps in all, over all mazes; rounded up to whole updates. Default: the preset's, 10M or 250M."""
+    """Environment steps in all, over all mazes; rounded up to whole updates. Default: the preset's, 7.5M or 250M."""
     seed: int = 0
     """Of all random numbers: with it, a run can be repeated."""
     threads: int | None = None
@@ -120,7 +120,7 @@ class MazeRun(Run):
     learning_rate: float | None = None
     """Adam's learning rate at the start. Default: the preset's, 7e-4 or 1e-4."""
     decay_steps: int | None = None
-    """Environment steps over which the learning rate falls linearly to a tenth; 0: it stays. Default: 10M or 0."""
+    """Environment steps over which the learning rate falls linearly to a tenth; 0: it stays. Default: 7.5M or 0."""
     gamma: float | None = None
     """Discount factor. Default: the preset's, 0.95 or 0.9."""
     gae_lambda: float | None = None

@@ -179,7 +179,7 @@ def recompute(
 
 
 @_inlined_whole
-def add_weights(rule, eta, bound, held, episode_start, x, segment, gz, gw, ga, t0, t1, b0, b1, j0, j1):
+def add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, t0, t1, b0, b1, j0, j1):
     """Add the gradients of w and alpha over steps t0 to t1, with the traces recomputed in registers."""
     rows, m = gw.shape
     lanes = lanes_of(x)
@@ -200,8 +200,6 @@ def add_weights(rule, eta, bound, held, episode_start, x, segment, gz, gw, ga, t
                         xj, p = load(x, at + j), at - batch * m
                         h0 = advance(rule, h0, splat(eta) * spread(x, p + i), xj, eta, bound)
                         h1 = advance(rule, h1, splat(eta) * spread(x, p + i + 1), xj, eta, bound)
-                    if held[t]:
-                        continue
                     gj = load(gz, at + j)
                     g0, g1 = spread(x, at + i) * gj, spread(x, at + i + 1) * gj
                     w0, w1 = w0 + g0, w1 + g1
@@ -611,9 +609,7 @@ def build(name: str) -> Kernels:
             if low == 0:
                 ghidden[c0:c1, b0:b1] = into_pre[0, c0:c1, b0:b1]
             if low == start:
-                add_weights(
-                    rule, eta, bound, held, episode_start, x, segment, gz, gw, ga, start, end, b0, b1, left, right
-                )
+                add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, start, end, b0, b1, left, right)
             if parties > 1:
                 for _ in range(low, t + 1):
                     count_up(meeting)
