@@ -32,7 +32,7 @@ from plastic_rl.folders import make_folder as make_folder
 from plastic_rl.folders import versions
 from plastic_rl.folders import write_json as write_json
 
-TRAINED = Path(__file__).parent / "trained" / "maze"  # the run folder that comes with the package
+TRAINED = folders.TRAINED / "maze"  # the run folder that comes with the package
 CHECKPOINT, GIF = "checkpoint.zip", "lifetime.gif"
 FILES = (*folders.FILES, CHECKPOINT, GIF)
 
