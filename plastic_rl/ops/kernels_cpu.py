@@ -6,8 +6,8 @@ depend on which one did. Threads that share the columns of one group meet before
 long returns how far it came, and is called again to go on from there.
 
 Where an array's last dimension runs over post neurons j, it is padded with zeros to a width ``m`` of whole vectors,
-and vectors run along it. Where the one before runs over pre neurons i, it is padded to ``rows``, an even number, and
-rows are taken in pairs, which share what is loaded per column. ``n`` is the number of neurons. ``x`` (T + 1, B, m)
+and vectors run along it. Where the one before runs over pre neurons i, it is padded to ``rows``, whole ``ROWS``, and
+rows are taken two or four at a time, which share what is loaded per column. ``n`` is the number of neurons. ``x`` (T + 1, B, m)
 holds the initial hidden state at 0 and the output of step t at t + 1: ``x[t]`` is the activity *before* step t.
 """
 
@@ -16,8 +16,21 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba import literally
 
-from plastic_rl.ops.simd import count_up, lanes_of, limit, load, read_count, splat, spread, store, total, where_within
+from plastic_rl.ops.simd import (
+    count_up,
+    lanes_of,
+    limit,
+    load,
+    multiply_add,
+    read_count,
+    splat,
+    spread,
+    store,
+    total,
+    where_within,
+)
 
 # No 'nnan' or 'ninf': a run that diverges must show its NaNs.
 OPTIONS: dict[str, Any] = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy"}
@@ -35,8 +48,10 @@ _inline = numba.njit(**OPTIONS)
 _inlined_whole = numba.njit(inline="always", **OPTIONS)
 
 HEBB, OJA, CLIP = 0, 1, 2
-BLOCK = 16  # rows whose products are summed in registers before they go to memory
-PATIENCE = 1_000_000
+TILE = 64  # columns that are summed for all rows before the next ones
+ROWS = 4  # of pre neurons that are taken at a time, at most
+BLOCK = 16  # rows that one episode after another takes, while their weights are in the nearest cache
+PATIENCE = 200_000  # looks at a meeting
 CODES = {"hebb": HEBB, "oja": OJA, "clip": CLIP}
 
 
@@ -85,13 +100,51 @@ def activate(row, relu):
 
 
 @_inline
-def advance(rule, h, gain, x, eta, bound):
-    """The rule, on a vector of the trace: gain is eta * pre, x the activity of the post neurons."""
+def advance(rule, h, pre, x, gain, eta, bound):
+    """The rule, on a vector of the trace: x is the activity of the post neurons, gain is eta * x."""
     if rule == HEBB:
-        return h * splat(type(eta)(1) - eta) + gain * x
+        return multiply_add(h, splat(type(eta)(1) - eta), pre * gain)
     if rule == OJA:
-        return h + x * (gain + splat(-eta) * x * h)
-    return limit(h + gain * x, bound)
+        return h + gain * (pre - x * h)
+    return limit(h + pre * gain, bound)
+
+
+@_inline
+def copy_rows(to, at, source, start, rows, m, j0, j1):
+    """Copy columns j0 to j1 of a matrix."""
+    for i in range(rows):
+        for j in range(i * m + j0, i * m + j1, lanes_of(to)):
+            store(to, at + j, load(source, start + j))
+
+
+@_inline
+def advance_rows(rule, w, a, eta, bound, x, h, hb, xb, zb, i0, i1, j0, j1):
+    """Rows i0 to i1 of an episode's trace one step on, and their share in the next step's net input."""
+    literally(rule)
+    batch, m = x.shape[1:]
+    pb = xb - batch * m
+    for i in range(i0, i1, ROWS):
+        p0, p1, p2, p3 = spread(x, pb + i), spread(x, pb + i + 1), spread(x, pb + i + 2), spread(x, pb + i + 3)
+        q0, q1, q2, q3 = spread(x, xb + i), spread(x, xb + i + 1), spread(x, xb + i + 2), spread(x, xb + i + 3)
+        wi0, hi0 = i * m, hb + i * m
+        wi1, wi2, wi3 = wi0 + m, wi0 + 2 * m, wi0 + 3 * m
+        hi1, hi2, hi3 = hi0 + m, hi0 + 2 * m, hi0 + 3 * m
+        for j in range(j0, j1, lanes_of(x)):
+            xj = load(x, xb + j)
+            gain = splat(eta) * xj
+            h0 = advance(rule, load(h, hi0 + j), p0, xj, gain, eta, bound)
+            h1 = advance(rule, load(h, hi1 + j), p1, xj, gain, eta, bound)
+            h2 = advance(rule, load(h, hi2 + j), p2, xj, gain, eta, bound)
+            h3 = advance(rule, load(h, hi3 + j), p3, xj, gain, eta, bound)
+            store(h, hi0 + j, h0)
+            store(h, hi1 + j, h1)
+            store(h, hi2 + j, h2)
+            store(h, hi3 + j, h3)
+            z0 = load(x, zb + j) + q0 * (load(w, wi0 + j) + load(a, wi0 + j) * h0)
+            z1 = q1 * (load(w, wi1 + j) + load(a, wi1 + j) * h1)
+            z0 = z0 + q2 * (load(w, wi2 + j) + load(a, wi2 + j) * h2)
+            z1 = z1 + q3 * (load(w, wi3 + j) + load(a, wi3 + j) * h3)
+            store(x, zb + j, z0 + z1)
 
 
 @_inline
@@ -118,8 +171,9 @@ def rebuild(rule, eta, bound, x, traces, at, first, s1, fresh, b, i, j):
     for s in range(first, s1):
         p = (s * batch + b) * m
         xj = load(x, p + batch * m + j)
-        h0 = advance(rule, h0, splat(eta) * spread(x, p + i), xj, eta, bound)
-        h1 = advance(rule, h1, splat(eta) * spread(x, p + i + 1), xj, eta, bound)
+        gain = splat(eta) * xj
+        h0 = advance(rule, h0, spread(x, p + i), xj, gain, eta, bound)
+        h1 = advance(rule, h1, spread(x, p + i + 1), xj, gain, eta, bound)
     return h0, h1
 
 
@@ -152,58 +206,90 @@ def kept_step(start, stride, k):
     return max(start + k * stride - 1, 0)
 
 
+@_inline
+def recompute_rows(rule, lag, eta, bound, x, segment, old, new, first, s1, fresh, b, rows, j0, j1):
+    """The trace of step s1, at ``segment[new]``, from that of step ``first`` at ``segment[old]``.
+
+    ``lag``, a constant to the compiler, is s1 - ``first`` in the common case: not fresh; else it is -1.
+    """
+    literally(rule)
+    literally(lag)
+    m = x.shape[2]
+    if lag >= 0:
+        first, fresh = s1 - lag, False
+    for i in range(0, rows, 2):
+        for j in range(j0, j1, lanes_of(x)):
+            at = i * m + j
+            h0, h1 = rebuild(rule, eta, bound, x, segment, old + at, first, s1, fresh, b, i, j)
+            store(segment, new + at, h0)
+            store(segment, new + at + m, h1)
+
+
 @_inlined_whole
 def recompute(
     rule, eta, bound, episode_start, x, trace, snapshots, every, segment, stride, start, end, b0, b1, j0, j1
 ):  # fmt: skip
     """Fill ``segment`` with every stride-th trace of the steps from start to end, row by row."""
     rows, m = trace.shape[1:]
-    lanes, group = lanes_of(x), segment.shape[1]
+    group = segment.shape[1]
     for b in range(b0, b1):
+        kept = (b - b0) * rows * m
         if start > 0:
-            segment[0, b - b0, :, j0:j1] = snapshots[start // every - 1, b, :, j0:j1]
+            at = ((start // every - 1) * x.shape[1] + b) * rows * m
+            copy_rows(segment, kept, snapshots, at, rows, m, j0, j1)
         elif episode_start[0, b]:
             segment[0, b - b0, :, j0:j1] = 0
         else:
-            segment[0, b - b0, :, j0:j1] = trace[b, :, j0:j1]
+            copy_rows(segment, kept, trace, b * rows * m, rows, m, j0, j1)
         for k in range(1, (end - start + stride - 1) // stride):
             old, new = ((k - 1) * group + b - b0) * rows * m, (k * group + b - b0) * rows * m
             s1 = kept_step(start, stride, k)
             first, fresh = rebuilt_from(episode_start, kept_step(start, stride, k - 1), s1, b)
-            for i in range(0, rows, 2):
-                for j in range(j0, j1, lanes):
-                    at = i * m + j
-                    h0, h1 = rebuild(rule, eta, bound, x, segment, old + at, first, s1, fresh, b, i, j)
-                    store(segment, new + at, h0)
-                    store(segment, new + at + m, h1)
+            if fresh or s1 - first != 2:  # two: fused_cpu.STRIDE
+                recompute_rows(rule, -1, eta, bound, x, segment, old, new, first, s1, fresh, b, rows, j0, j1)
+            else:
+                recompute_rows(rule, 2, eta, bound, x, segment, old, new, first, s1, fresh, b, rows, j0, j1)
 
 
-@_inlined_whole
-def add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, t0, t1, b0, b1, j0, j1):
-    """Add the gradients of w and alpha over steps t0 to t1, with the traces recomputed in registers."""
+@_inline
+def add_weights(rule, plain, eta, bound, episode_start, x, segment, gz, gw, ga, t0, t1, b, b0, j0, j1):
+    """Add the gradients of w and alpha over an episode's steps t0 to t1, with the traces recomputed in registers.
+
+    ``plain``, a constant to the compiler: there is a step t0 - 1, and no episode starts from it on.
+    """
+    literally(rule)
+    literally(plain)
     rows, m = gw.shape
     lanes = lanes_of(x)
     batch = x.shape[1]
     zero = splat(gw.dtype.type(0))
-    for i in range(0, rows, 2):
-        for b in range(b0, b1):
+    for k0 in range(j0, j1, TILE):  # of each step few numbers, which stay in the nearest cache for all rows
+        for i in range(0, rows, 2):
             first = ((b - b0) * rows + i) * m
-            for j in range(j0, j1, lanes):
+            for j in range(k0, min(k0 + TILE, j1), lanes):
                 h0, h1 = load(segment, first + j), load(segment, first + m + j)
                 w0, w1, a0, a1 = zero, zero, zero, zero
+                at = (t0 * batch + b) * m
+                before0, before1 = zero, zero
+                if plain or t0 > 0:
+                    before0, before1 = spread(x, at - batch * m + i), spread(x, at - batch * m + i + 1)
                 for t in range(t0, t1):
-                    if episode_start[t, b]:
+                    p0, p1 = spread(x, at + i), spread(x, at + i + 1)
+                    if not plain and episode_start[t, b]:
                         h0, h1 = zero, zero
-                        continue
-                    at = (t * batch + b) * m
-                    if t > 0 and not episode_start[t - 1, b]:  # segment[0]: the trace of step t0 - 1, or of step 0
-                        xj, p = load(x, at + j), at - batch * m
-                        h0 = advance(rule, h0, splat(eta) * spread(x, p + i), xj, eta, bound)
-                        h1 = advance(rule, h1, splat(eta) * spread(x, p + i + 1), xj, eta, bound)
-                    gj = load(gz, at + j)
-                    g0, g1 = spread(x, at + i) * gj, spread(x, at + i + 1) * gj
-                    w0, w1 = w0 + g0, w1 + g1
-                    a0, a1 = a0 + g0 * h0, a1 + g1 * h1
+                    else:
+                        if plain or (t > 0 and not episode_start[t - 1, b]):
+                            # segment[0]: the trace of step t0 - 1, or of step 0
+                            xj = load(x, at + j)
+                            gain = splat(eta) * xj
+                            h0 = advance(rule, h0, before0, xj, gain, eta, bound)
+                            h1 = advance(rule, h1, before1, xj, gain, eta, bound)
+                        gj = load(gz, at + j)
+                        g0, g1 = p0 * gj, p1 * gj
+                        w0, w1 = w0 + g0, w1 + g1
+                        a0, a1 = multiply_add(g0, h0, a0), multiply_add(g1, h1, a1)
+                    before0, before1 = p0, p1
+                    at += batch * m
                 at = i * m + j
                 store(gw, at, load(gw, at) + w0)
                 store(gw, at + m, load(gw, at + m) + w1)
@@ -232,8 +318,8 @@ def sum_last(
                     v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
                     h0, h1 = rebuild(rule, eta, bound, x, traces, hi + j, first, last, fresh, b, i, j)
                     if rule == CLIP:
-                        v0 = where_within(v0, h0 + splat(eta) * p0 * xj, bound)
-                        v1 = where_within(v1, h1 + splat(eta) * p1 * xj, bound)
+                        v0 = where_within(v0, h0 + p0 * (splat(eta) * xj), bound)
+                        v1 = where_within(v1, h1 + p1 * (splat(eta) * xj), bound)
                         store(g, gi + j, v0)
                         store(g, gi + m + j, v1)
                     store(post_sum, bi + j, load(post_sum, bi + j) + v0 * p0 + v1 * p1)
@@ -317,13 +403,75 @@ def into_outputs(
 
 
 @_inline
-def into_trace(rule, v, hj, gj, aj, p, post, eta):
+def into_trace(rule, v, gj, aj, p, post, eta):
     """The gradient of a step's trace from that of the next step's trace, clip's limit apart."""
     if rule == HEBB:
         v = v * splat(type(eta)(1) - eta)
     if rule == OJA:
         v = v + splat(-eta) * post * post * v
     return v + p * aj * gj
+
+
+@_inline
+def through_rows(
+    rule, lag, first, s1, fresh, still, started, w, a, eta, bound, x, t, traces, g, gz, post_sum, decay_sum, pre_sum,
+    decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+):  # fmt: skip
+    """``into_traces`` for rows i0 to i1 of one episode, whose trace of step s1 = t - 1 is rebuilt from ``first`` on.
+
+    ``still``: step t - 1 changed no trace. ``started``: there is a step t - 1. ``lag``, a constant to the compiler, is
+    s1 - ``first`` in the common case: not fresh, not still, started; else it is -1.
+    """
+    literally(rule)
+    literally(lag)
+    if lag >= 0:
+        first, fresh, still, started = s1 - lag, False, False, True
+    rows, m = w.shape
+    lanes = lanes_of(w)
+    batch, chunks = x.shape[1], into_pre.shape[1]
+    zero = splat(w.dtype.type(0))
+    bi, xi = b * m, (t * batch + b) * m
+    for i in range(i0, i1, 2):
+        gi, wi, hi = (b * rows + i) * m, i * m, ((b - b0) * rows + i) * m
+        p0, p1 = spread(x, xi + i), spread(x, xi + i + 1)
+        before0, before1 = zero, zero
+        if not still:
+            before0, before1 = spread(x, xi - batch * m + i), spread(x, xi - batch * m + i + 1)
+        for c in range(c0, c1):
+            into0, into1, sum0, sum1 = zero, zero, zero, zero
+            decay = load(decayed, (b * chunks + c) * lanes)
+            for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
+                gj, post = load(gz, xi + j), load(x, xi + batch * m + j)
+                v0, a0 = load(g, gi + j), load(a, wi + j)
+                v1, a1 = load(g, gi + m + j), load(a, wi + m + j)
+                old0, old1 = rebuild(rule, eta, bound, x, traces, hi + j, first, s1, fresh, b, i, j)
+                h0, h1, xj = old0, old1, load(x, xi + j)
+                gain = splat(eta) * xj
+                if started:
+                    h0 = advance(rule, old0, before0, xj, gain, eta, bound)
+                    h1 = advance(rule, old1, before1, xj, gain, eta, bound)
+                into0 = into0 + gj * (load(w, wi + j) + a0 * h0)
+                into1 = into1 + gj * (load(w, wi + m + j) + a1 * h1)
+                if rule == HEBB:
+                    decay = decay + v0 * h0 + v1 * h1
+                v0 = into_trace(rule, v0, gj, a0, p0, post, eta)
+                v1 = into_trace(rule, v1, gj, a1, p1, post, eta)
+                if started:
+                    if rule == CLIP:
+                        v0 = where_within(v0, old0 + before0 * gain, bound)
+                        v1 = where_within(v1, old1 + before1 * gain, bound)
+                    store(post_sum, bi + j, load(post_sum, bi + j) + v0 * before0 + v1 * before1)
+                    sum0 = sum0 + v0 * xj
+                    sum1 = sum1 + v1 * xj
+                    if rule == OJA:
+                        store(decay_sum, bi + j, load(decay_sum, bi + j) + v0 * old0 + v1 * old1)
+                store(g, gi + j, v0)
+                store(g, gi + m + j, v1)
+            store(decayed, (b * chunks + c) * lanes, decay)
+            into_pre[t % 2, c, b, i] = total(into0) + eta * pre_sum[c, b, i]
+            into_pre[t % 2, c, b, i + 1] = total(into1) + eta * pre_sum[c, b, i + 1]
+            pre_sum[c, b, i] = total(sum0)
+            pre_sum[c, b, i + 1] = total(sum1)
 
 
 @_inlined_whole
@@ -333,10 +481,6 @@ def into_traces(
 ):  # fmt: skip
     """One pass over the rows: the gradients of the trace and the activity before step t, and step t - 1's sums."""
     rows, m = w.shape
-    lanes = lanes_of(w)
-    batch, chunks = x.shape[1], into_pre.shape[1]
-    nought = w.dtype.type(0)
-    zero = splat(nought)
     decayed[b0:b1, c0:c1] = 0
     for i0 in range(0, rows, BLOCK):
         i1 = min(i0 + BLOCK, rows)
@@ -346,49 +490,24 @@ def into_traces(
                 into_pre[t % 2, c0:c1, b, i0:i1] = 0
                 pre_sum[c0:c1, b, i0:i1] = 0
                 continue
-            bi, xi, s1 = b * m, (t * batch + b) * m, max(t - 1, 0)
+            s1 = max(t - 1, 0)
             first, fresh = rebuilt_from(episode_start, s0, s1, b)
-            still = t == 0 or episode_start[s1, b]  # step t - 1 changed no trace
-            for i in range(i0, i1, 2):
-                gi, wi, hi = (b * rows + i) * m, i * m, ((b - b0) * rows + i) * m
-                p0, p1 = spread(x, xi + i), spread(x, xi + i + 1)
-                before0, before1 = zero, zero
-                if not still:
-                    before0, before1 = spread(x, xi - batch * m + i), spread(x, xi - batch * m + i + 1)
-                for c in range(c0, c1):
-                    into0, into1, sum0, sum1 = zero, zero, zero, zero
-                    decay = load(decayed, (b * chunks + c) * lanes)
-                    for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
-                        gj, post = load(gz, xi + j), load(x, xi + batch * m + j)
-                        v0, a0 = load(g, gi + j), load(a, wi + j)
-                        v1, a1 = load(g, gi + m + j), load(a, wi + m + j)
-                        old0, old1 = rebuild(rule, eta, bound, x, traces, hi + j, first, s1, fresh, b, i, j)
-                        h0, h1, xj = old0, old1, load(x, xi + j)
-                        if t > 0:
-                            h0 = advance(rule, old0, splat(eta) * before0, xj, eta, bound)
-                            h1 = advance(rule, old1, splat(eta) * before1, xj, eta, bound)
-                        into0 = into0 + gj * (load(w, wi + j) + a0 * h0)
-                        into1 = into1 + gj * (load(w, wi + m + j) + a1 * h1)
-                        if rule == HEBB:
-                            decay = decay + v0 * h0 + v1 * h1
-                        v0 = into_trace(rule, v0, h0, gj, a0, p0, post, eta)
-                        v1 = into_trace(rule, v1, h1, gj, a1, p1, post, eta)
-                        if t > 0:
-                            if rule == CLIP:
-                                v0 = where_within(v0, old0 + splat(eta) * before0 * xj, bound)
-                                v1 = where_within(v1, old1 + splat(eta) * before1 * xj, bound)
-                            store(post_sum, bi + j, load(post_sum, bi + j) + v0 * before0 + v1 * before1)
-                            sum0 = sum0 + v0 * xj
-                            sum1 = sum1 + v1 * xj
-                            if rule == OJA:
-                                store(decay_sum, bi + j, load(decay_sum, bi + j) + v0 * old0 + v1 * old1)
-                        store(g, gi + j, v0)
-                        store(g, gi + m + j, v1)
-                    store(decayed, (b * chunks + c) * lanes, decay)
-                    into_pre[t % 2, c, b, i] = total(into0) + eta * pre_sum[c, b, i]
-                    into_pre[t % 2, c, b, i + 1] = total(into1) + eta * pre_sum[c, b, i + 1]
-                    pre_sum[c, b, i] = total(sum0)
-                    pre_sum[c, b, i + 1] = total(sum1)
+            still = t == 0 or episode_start[s1, b]
+            if still or fresh or s1 - first > 1:
+                through_rows(
+                    rule, -1, first, s1, fresh, still, t > 0, w, a, eta, bound, x, t, traces, g, gz, post_sum,
+                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+                )  # fmt: skip
+            elif first == s1:
+                through_rows(
+                    rule, 0, first, s1, fresh, still, t > 0, w, a, eta, bound, x, t, traces, g, gz, post_sum,
+                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+                )  # fmt: skip
+            else:
+                through_rows(
+                    rule, 1, first, s1, fresh, still, t > 0, w, a, eta, bound, x, t, traces, g, gz, post_sum,
+                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+                )  # fmt: skip
 
 
 @_inlined_whole
@@ -424,8 +543,9 @@ def through_held(
                     v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
                     h0, h1 = rebuild(HEBB, eta, eta, x, traces, hi + j, first, old, fresh, b, i, j)
                     if t0 > 0:
-                        h0 = advance(HEBB, h0, splat(eta) * before0, xj, eta, eta)
-                        h1 = advance(HEBB, h1, splat(eta) * before1, xj, eta, eta)
+                        gain = splat(eta) * xj
+                        h0 = advance(HEBB, h0, before0, xj, gain, eta, eta)
+                        h1 = advance(HEBB, h1, before1, xj, gain, eta, eta)
                     change0, change1 = zero, zero
                     for s in range(t0, t1 + 1):
                         at = (s * batch + b) * m
@@ -487,7 +607,6 @@ def build(name: str) -> Kernels:
         """
         rows, m = w.shape
         n, lanes = u.shape[2], lanes_of(w)
-        zero = splat(w.dtype.type(0))
         batch, steps = x.shape[1], x.shape[0] - 1
         for t in range(t0, t1):
             if not all_there(meeting, parties, t):
@@ -516,24 +635,14 @@ def build(name: str) -> Kernels:
                                 z = z + spread(x, xb + i) * (load(w, at) + load(a, at) * load(h, hb + at))
                             store(x, zb + j, z)
                         continue
-                    pb = xb - batch * m
-                    for j in range(j0, j1, lanes):
-                        xj, z0, z1 = load(x, xb + j), load(x, zb + j), zero
-                        for i in range(i0, i1, 2):
-                            at = i * m + j
-                            h0 = advance(rule, load(h, hb + at), splat(eta) * spread(x, pb + i), xj, eta, bound)
-                            h1 = advance(rule, load(h, hb + at + m), splat(eta) * spread(x, pb + i + 1), xj, eta, bound)
-                            store(h, hb + at, h0)
-                            store(h, hb + at + m, h1)
-                            z0 = z0 + spread(x, xb + i) * (load(w, at) + load(a, at) * h0)
-                            z1 = z1 + spread(x, xb + i + 1) * (load(w, at + m) + load(a, at + m) * h1)
-                        store(x, zb + j, z0 + z1)
+                    advance_rows(rule, w, a, eta, bound, x, h, hb, xb, zb, i0, i1, j0, j1)
             for b in range(b0, b1):
                 activate(x[t + 1, b, j0:j1], relu)
                 if clamp.shape[0] > 0:
                     hold(x[t + 1, b, j0 : min(n, j1)], clamp[t, b, j0 : min(n, j1)], False)
                 if (t + 1) % every == 0 and (t + 1) // every <= snapshots.shape[0]:
-                    snapshots[(t + 1) // every - 1, b, :, j0:j1] = h[b, :, j0:j1]
+                    at = (((t + 1) // every - 1) * batch + b) * rows * m
+                    copy_rows(snapshots, at, h, b * rows * m, rows, m, j0, j1)
             if parties > 1:
                 count_up(meeting)
         if t1 == steps:
@@ -543,9 +652,10 @@ def build(name: str) -> Kernels:
             for b in range(b0, b1):
                 for i in range(rows):
                     hi, xi = (b * rows + i) * m, (steps * batch + b) * m
-                    gain = splat(eta * pre(x, episode_start, steps - 1, b, i))
+                    before = splat(pre(x, episode_start, steps - 1, b, i))
                     for j in range(j0, j1, lanes):
-                        store(h, hi + j, advance(rule, load(h, hi + j), gain, load(x, xi + j), eta, bound))
+                        xj = load(x, xi + j)
+                        store(h, hi + j, advance(rule, load(h, hi + j), before, xj, splat(eta) * xj, eta, bound))
         return t1
 
     @_kernel
@@ -609,7 +719,17 @@ def build(name: str) -> Kernels:
             if low == 0:
                 ghidden[c0:c1, b0:b1] = into_pre[0, c0:c1, b0:b1]
             if low == start:
-                add_weights(rule, eta, bound, episode_start, x, segment, gz, gw, ga, start, end, b0, b1, left, right)
+                for b in range(b0, b1):
+                    if start > 0 and not episode_start[start - 1 : end, b].any():
+                        add_weights(
+                            rule, True, eta, bound, episode_start, x, segment, gz, gw, ga, start, end,
+                            b, b0, left, right,
+                        )  # fmt: skip
+                    else:
+                        add_weights(
+                            rule, False, eta, bound, episode_start, x, segment, gz, gw, ga, start, end,
+                            b, b0, left, right,
+                        )  # fmt: skip
             if parties > 1:
                 for _ in range(low, t + 1):
                     count_up(meeting)

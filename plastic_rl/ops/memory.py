@@ -9,7 +9,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from plastic_rl.ops.simd import BYTES
+from plastic_rl.ops.simd import CACHE_LINE
 
 KEPT = 512 << 20  # bytes that are kept at most while nobody uses them
 
@@ -22,7 +22,7 @@ class _Lease:
 
     def __init__(self, raw: np.ndarray, size: int) -> None:
         self._raw, self.size = raw, size
-        start = -raw.ctypes.data % BYTES
+        start = -raw.ctypes.data % CACHE_LINE
         self.__array_interface__ = raw[start : start + size].__array_interface__
 
     def __del__(self) -> None:
@@ -40,7 +40,7 @@ def _take(size: int) -> np.ndarray:
         _kept -= size
         return raw
     except IndexError:
-        return np.empty(size + BYTES, np.uint8)
+        return np.empty(size + CACHE_LINE, np.uint8)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

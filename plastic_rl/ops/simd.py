@@ -1,19 +1,29 @@
-"""Vectors of 64 bytes, and counters that threads share, for Numba kernels: what loops cannot tell the compiler.
+"""Vectors, and counters that threads share, for Numba kernels: what loops cannot tell the compiler.
 
 LLVM can vectorise the kernels' inner loops by itself, but then checks at every row that no two of a dozen arrays
 overlap and takes the remainder of each row one number at a time, which together cost more than the work. A
-``Vec`` of 16 float32 or 8 float64 says what is meant; LLVM splits it where the machine's registers are narrower.
+``Vec`` says what is meant. It is as wide as a register of AVX-512 or else of AVX2; LLVM splits it where registers are
+narrower still.
 """
 
 import operator
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
-from numba.core import cgutils, types
+from llvmlite import binding, ir
+from numba.core import cgutils, config, types
 from numba.extending import intrinsic, models, overload, register_model
 
-BYTES = 64
+
+def _has(feature: str) -> bool:
+    """Whether Numba compiles for machines with this feature: those of NUMBA_CPU_FEATURES, or else of this machine."""
+    if config.CPU_FEATURES is not None:
+        return f"+{feature}" in config.CPU_FEATURES.split(",")
+    return config.CPU_NAME in (None, "host") and binding.get_host_cpu_features().get(feature, False)
+
+
+CACHE_LINE = 64  # bytes
+BYTES = 64 if _has("avx512f") else 32  # of a vector; kernels kept on disk are told apart by the same features
 ARITHMETIC = ("contract", "reassoc", "nsz")  # no 'nnan': NaNs must show
 
 
@@ -143,6 +153,19 @@ def total(typing: Any, vec: Any) -> Any:
         return builder.call(function, [zero, args[0]], fastmath=("reassoc",))
 
     return vec.dtype(vec), generate
+
+
+@intrinsic
+def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a * b + c`` in one instruction, where the machine has it: in a chain of these, c waits for nothing else."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = args[0].type
+        name = f"llvm.fmuladd.v{value.count}f{a.dtype.bitwidth}"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(value, [value] * 3), name)
+        return builder.call(function, args)
+
+    return a(a, b, c), generate
 
 
 @intrinsic
