@@ -7,8 +7,9 @@ long returns how far it came, and is called again to go on from there.
 
 Where an array's last dimension runs over post neurons j, it is padded with zeros to a width ``m`` of whole vectors,
 and vectors run along it. Where the one before runs over pre neurons i, it is padded to ``rows``, whole ``ROWS``, and
-rows are taken two or four at a time, which share what is loaded per column. ``n`` is the number of neurons. ``x`` (T + 1, B, m)
-holds the initial hidden state at 0 and the output of step t at t + 1: ``x[t]`` is the activity *before* step t.
+rows are taken two or four at a time, which share what is loaded per column. ``n`` is the number of neurons. ``x``
+(T + 1, B, m) holds the initial hidden state at 0 and the output of step t at t + 1: ``x[t]`` is the activity *before*
+step t.
 """
 
 from functools import lru_cache
@@ -683,10 +684,11 @@ def build(name: str) -> Kernels:
                 return t + 1
             start = t - t % every
             end = min(start + every, steps)
+            idle = held[start:end].all()  # then gz is zero in all steps, and only the first one's trace is asked for
             if t == end - 1:
                 recompute(
-                    rule, eta, bound, episode_start, x, trace, snapshots, every, segment, stride, start, end,
-                    b0, b1, left, right,
+                    rule, eta, bound, episode_start, x, trace, snapshots, every, segment, stride, start,
+                    start + 1 if idle else end, b0, b1, left, right,
                 )  # fmt: skip
             k = (t - start) // stride
             if t == steps - 1 and has_gtrace:
@@ -718,7 +720,7 @@ def build(name: str) -> Kernels:
                     geta[b, c] -= total(load(decayed, (b * chunks + c) * lanes_of(w)))
             if low == 0:
                 ghidden[c0:c1, b0:b1] = into_pre[0, c0:c1, b0:b1]
-            if low == start:
+            if low == start and not idle:
                 for b in range(b0, b1):
                     if start > 0 and not episode_start[start - 1 : end, b].any():
                         add_weights(
