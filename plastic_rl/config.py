@@ -262,8 +262,12 @@ class TaskRun(Run):
         raise NotImplementedError
 
     def resolved(self: TaskRunT) -> TaskRunT:
-        """Return these settings, with the defaults in place of None."""
-        return replace(self, **{name: v for name, v in self.defaults().items() if getattr(self, name) is None})
+        """Return these settings, with the defaults in place of None, and a folder that is found from everywhere."""
+        given = {name: v for name, v in self.defaults().items() if getattr(self, name) is None}
+        folder = getattr(self, "data_dir", None)
+        if folder is not None:
+            given["data_dir"] = folder.expanduser().absolute()
+        return replace(self, **given)
 
     def core_settings(self) -> dict[str, Any]:
         """Return the settings of the core."""
@@ -400,11 +404,6 @@ class Images(CompletionRun):
             "decay_episodes": 0, "init_alpha": 0.0,
         }  # fmt: skip
 
-    def resolved(self) -> "Images":
-        """Return these settings, with the defaults in place of None, and a folder that is found from everywhere."""
-        folder = None if self.data_dir is None else self.data_dir.expanduser().absolute()
-        return replace(super().resolved(), data_dir=folder)
-
     def task_settings(self) -> dict[str, Any]:
         """Return the settings of the task."""
         names = ("presentation_steps", "blank_steps", "cycles", "test_steps")
@@ -510,11 +509,6 @@ class Omniglot(TaskRun):
             preset["training_way"] = max(preset["training_way"], self.way)
         given = {"split": "paper"} if self.data == "omniglot" else {}
         return {"decay_episodes": self.episodes or preset["episodes"], "queries": self.way} | preset | given
-
-    def resolved(self) -> "Omniglot":
-        """Return these settings, with the preset's in place of None, and a folder that is found from everywhere."""
-        folder = None if self.data_dir is None else self.data_dir.expanduser().absolute()
-        return replace(super().resolved(), data_dir=folder)
 
     @property
     def split_name(self) -> Literal["paper", "lake", "vinyals", "glyphs"]:

@@ -51,6 +51,7 @@ def train(config: TaskRun) -> None:
                 raise UsageError(f"{config.resume} is a run of {kept.command}: go on with {again}")
             config = resumed(config, kept, "episodes")
         config = config.resolved()
+        _check_length(config)
         keep_freed_memory()
         threads = thread_count(config)
         torch.set_num_threads(threads)
@@ -63,12 +64,24 @@ def train(config: TaskRun) -> None:
             trainer.restore()
             assert config.episodes is not None
             if trainer.episodes >= config.episodes and (this.folder / folders.SUMMARY).exists():
+                more = f"to go on, give a larger number, --episodes {2 * trainer.episodes} for example"
                 raise UsageError(
-                    f"{this.folder} has finished its {trainer.episodes} episodes: to go on, give a larger number, "
-                    f"--episodes {2 * trainer.episodes} for example"
+                    f"{this.folder} has finished its {trainer.episodes} episodes: "
+                    + ("its learning rate has fallen to 0, start a new run" if config.decay_episodes else more)
                 )
         _write_config(this.folder, config)
         _run(this.folder, config, trainer, this)
+
+
+def _check_length(config: TaskRun) -> None:
+    """Refuse episodes that would train nothing."""
+    assert config.episodes is not None
+    if config.decay_episodes and config.episodes > config.decay_episodes:
+        way_out = "start a new run" if config.resume is not None else f"give --decay-episodes {config.episodes}"
+        raise UsageError(
+            f"--episodes is {config.episodes}: the learning rate falls to 0 within {config.decay_episodes}, and later "
+            f"ones would change nothing: {way_out}"
+        )
 
 
 def _smaller(config: TaskRun) -> str:
