@@ -20,14 +20,15 @@ from torch import Tensor
 
 from plastic_rl.ops import kernels_cpu
 from plastic_rl.ops.memory import empty, zeros
-from plastic_rl.ops.simd import BYTES, CACHE_LINE
+from plastic_rl.ops.simd import BYTES
 from plastic_rl.ops.threads import get_num_threads
 from plastic_rl.rules import get_rule
 
 CHUNK = 256  # columns in a block of a wide network
 MAX_GROUP = 4  # episodes that share a pass over w and alpha ...
 GROUP_SIZE = 1 << 16  # ... while their traces have at most this many entries, so that all stays in a core's cache
-STRIDE = 2  # backward keeps every second trace of a segment in memory, and remakes those between in registers
+WIDTH = BYTES // 4  # the dimension of post neurons is padded to a multiple of this: whole vectors
+STRIDE = 3  # backward keeps every third trace of a segment in memory, and remakes those between in registers
 HELD_STRIDE = 8  # where most steps are held, and few traces are read
 STEP_SMALL = 1 << 20  # connections x episodes below which one step is not worth waking a second thread
 SMALL = 1 << 16  # connections x episodes x steps below which a second thread costs more than it saves
@@ -86,14 +87,11 @@ class _Plan:
 
     def __init__(self, steps: int, batch: int, n: int, held: int = 0) -> None:
         self.steps, self.batch, self.n = steps, batch, n
-        wide = n >= 2 * CHUNK
-        # Post neurons are padded to whole vectors; where threads share rows, to whole cache lines.
-        whole = (CACHE_LINE if wide else BYTES) // 4
-        self.width = -(-n // whole) * whole
+        self.width = -(-n // WIDTH) * WIDTH
         self.rows = -(-n // kernels_cpu.ROWS) * kernels_cpu.ROWS
         self.group = max(1, min(MAX_GROUP, batch // 8, GROUP_SIZE // (n * self.width)))
         self.groups = -(-batch // self.group)
-        self.chunk = CHUNK if wide else self.width
+        self.chunk = CHUNK if n >= 2 * CHUNK else self.width
         self.chunks = -(-self.width // self.chunk)
         self.stride = HELD_STRIDE if 2 * held > steps else STRIDE
         self.every = math.isqrt(self.stride * steps)

@@ -246,10 +246,10 @@ def recompute(
             old, new = ((k - 1) * group + b - b0) * rows * m, (k * group + b - b0) * rows * m
             s1 = kept_step(start, stride, k)
             first, fresh = rebuilt_from(episode_start, kept_step(start, stride, k - 1), s1, b)
-            if fresh or s1 - first != 2:  # two: fused_cpu.STRIDE
+            if fresh or s1 - first != 3:  # three: fused_cpu.STRIDE
                 recompute_rows(rule, -1, eta, bound, x, segment, old, new, first, s1, fresh, b, rows, j0, j1)
             else:
-                recompute_rows(rule, 2, eta, bound, x, segment, old, new, first, s1, fresh, b, rows, j0, j1)
+                recompute_rows(rule, 3, eta, bound, x, segment, old, new, first, s1, fresh, b, rows, j0, j1)
 
 
 @_inline
@@ -494,7 +494,7 @@ def into_traces(
             s1 = max(t - 1, 0)
             first, fresh = rebuilt_from(episode_start, s0, s1, b)
             still = t == 0 or episode_start[s1, b]
-            if still or fresh or s1 - first > 1:
+            if still or fresh or s1 - first > 2:
                 through_rows(
                     rule, -1, first, s1, fresh, still, t > 0, w, a, eta, bound, x, t, traces, g, gz, post_sum,
                     decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
@@ -504,9 +504,14 @@ def into_traces(
                     rule, 0, first, s1, fresh, still, t > 0, w, a, eta, bound, x, t, traces, g, gz, post_sum,
                     decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
                 )  # fmt: skip
-            else:
+            elif first == s1 - 1:
                 through_rows(
                     rule, 1, first, s1, fresh, still, t > 0, w, a, eta, bound, x, t, traces, g, gz, post_sum,
+                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+                )  # fmt: skip
+            else:
+                through_rows(
+                    rule, 2, first, s1, fresh, still, t > 0, w, a, eta, bound, x, t, traces, g, gz, post_sum,
                     decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
                 )  # fmt: skip
 
