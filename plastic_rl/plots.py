@@ -43,11 +43,13 @@ def learning_curve(
     right = max(x.max() if len(x) else 0, 1)
     # The labels stand over the last part of the curve: each on the side of its level where the curve is not.
     last = y[x > 0.7 * right]
+    decimals = 1 if np.ptp([0, *y, *levels.values()]) > 10 else 4  # more could not be seen
     for name, level in levels.items():
+        said = f"{name} {number(round(level, decimals))}"
         axes.axhline(level, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
         below = max(last - level, default=0.0) > max(level - last, default=0.0)
         axes.annotate(
-            f"{name} {number(level)}", (right, level), textcoords="offset points", xytext=(-2, -4 if below else 4),
+            said, (right, level), textcoords="offset points", xytext=(-2, -4 if below else 4),
             ha="right", va="top" if below else "bottom", color=FAINT, fontsize=9,
         )  # fmt: skip
     axes.set_title(title, color=INK, fontsize=11, loc="left")
