@@ -275,7 +275,7 @@ def _backward(
     gz = empty((plan.steps, plan.batch, m), real)
     gclamp = np.empty_like(p.clamp)
     g = zeros(trace.shape, real) if gtrace is None else gtrace
-    galpha, gw = zeros((2, plan.groups, rows, m), real)
+    galpha, gw = shares = zeros((2, plan.groups, rows, m), real)
     geta = np.zeros((plan.batch, plan.chunks))
     ghidden = empty((plan.chunks, plan.batch, m), real)
     post_sum, decay_sum = zeros((2, plan.batch, m), real)
@@ -296,10 +296,11 @@ def _backward(
         )  # fmt: skip
 
     plan.run(steps, segment)
+    sums = shares.sum(1, out=empty((2, rows, m), real))
     return _Gradients(
         torch.from_numpy(gz[..., :n]),
-        plan.unpad_matrix(gw.sum(0)),
-        plan.unpad_matrix(galpha.sum(0)),
+        plan.unpad_matrix(sums[1]),
+        plan.unpad_matrix(sums[0]),
         float(geta.sum()),
         torch.from_numpy(ghidden.sum(0)[:, :n]),
         plan.unpad_matrix(g),
@@ -347,12 +348,12 @@ class _Sequence(torch.autograd.Function):
             )
         alpha, eta, trace, _, _, outputs = ctx.saved_tensors
         goutputs = torch.zeros_like(outputs) if goutputs is None else goutputs
-        pad = ctx.problem.plan.pad_matrix
+        plan = ctx.problem.plan
         g = _backward(
             ctx.problem,
-            pad(trace),
+            _array(trace) if plan.rows == plan.width == plan.n else plan.pad_matrix(trace),
             _array(goutputs),
-            None if gtrace is None else pad(gtrace),
+            None if gtrace is None else plan.pad_matrix(gtrace),
             ctx.needs_input_grad[6],
         )
         return (

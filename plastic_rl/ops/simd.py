@@ -17,9 +17,10 @@ from numba.extending import intrinsic, models, overload, register_model
 
 def _has(feature: str) -> bool:
     """Whether Numba compiles for machines with this feature: those of NUMBA_CPU_FEATURES, or else of this machine."""
-    if config.CPU_FEATURES is not None:
-        return f"+{feature}" in config.CPU_FEATURES.split(",")
-    return config.CPU_NAME in (None, "host") and binding.get_host_cpu_features().get(feature, False)
+    settings: Any = config  # whose names are made up as it is loaded, so that types cannot be checked
+    if settings.CPU_FEATURES is not None:
+        return f"+{feature}" in settings.CPU_FEATURES.split(",")
+    return settings.CPU_NAME in (None, "host") and bool(binding.get_host_cpu_features().get(feature))
 
 
 CACHE_LINE = 64  # bytes
