@@ -44,7 +44,7 @@ def _take(size: int) -> np.ndarray:
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array that begins, and with padded rows goes on, at the start of a cache line; numpy's need not.
+    """An array that begins at the start of a cache line, as numpy's need not; its rows are padded to whole vectors.
 
     A vector that straddles two lines takes two accesses, and its store cannot be forwarded to the next load.
     """
