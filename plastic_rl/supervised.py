@@ -64,10 +64,12 @@ def train(config: TaskRun) -> None:
             trainer.restore()
             assert config.episodes is not None
             if trainer.episodes >= config.episodes and (this.folder / folders.SUMMARY).exists():
-                more = f"to go on, give a larger number, --episodes {2 * trainer.episodes} for example"
+                limit = config.decay_episodes or 2 * trainer.episodes  # more would train nothing
+                example = min(limit, 2 * trainer.episodes)
+                more = f"to go on, give a larger number, --episodes {example} for example"
                 raise UsageError(
                     f"{this.folder} has finished its {trainer.episodes} episodes: "
-                    + ("its learning rate has fallen to 0, start a new run" if config.decay_episodes else more)
+                    + (more if trainer.episodes < limit else "its learning rate has fallen to 0, start a new run")
                 )
         _write_config(this.folder, config)
         _run(this.folder, config, trainer, this)

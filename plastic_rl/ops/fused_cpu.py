@@ -28,8 +28,7 @@ CHUNK = 256  # columns in a block of a wide network
 MAX_GROUP = 4  # episodes that share a pass over w and alpha ...
 GROUP_SIZE = 1 << 16  # ... while their traces have at most this many entries, so that all stays in a core's cache
 WIDTH = BYTES // 4  # the dimension of post neurons is padded to a multiple of this: whole vectors
-STRIDE = 3  # backward keeps every third trace of a segment in memory, and remakes those between in registers
-HELD_STRIDE = 8  # where most steps are held, and few traces are read
+HELD_STRIDE = 8  # kernels_cpu.STRIDE where most steps are held, and few traces are read
 STEP_SMALL = 1 << 20  # connections x episodes below which one step is not worth waking a second thread
 SMALL = 1 << 16  # connections x episodes x steps below which a second thread costs more than it saves
 
@@ -93,7 +92,7 @@ class _Plan:
         self.groups = -(-batch // self.group)
         self.chunk = CHUNK if n >= 2 * CHUNK else self.width
         self.chunks = -(-self.width // self.chunk)
-        self.stride = HELD_STRIDE if 2 * held > steps else STRIDE
+        self.stride = HELD_STRIDE if 2 * held > steps else kernels_cpu.STRIDE
         self.every = math.isqrt(self.stride * steps)
         self.threads = 1 if steps * batch * n * n < SMALL else get_num_threads()
 

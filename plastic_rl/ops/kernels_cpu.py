@@ -52,6 +52,7 @@ HEBB, OJA, CLIP = 0, 1, 2
 TILE = 64  # columns that are summed for all rows before the next ones
 ROWS = 4  # of pre neurons that are taken at a time, at most
 BLOCK = 16  # rows that one episode after another takes, while their weights are in the nearest cache
+STRIDE = 3  # backward keeps every third trace of a segment in memory, and remakes those between in registers
 PATIENCE = 200_000  # looks at a meeting
 CODES = {"hebb": HEBB, "oja": OJA, "clip": CLIP}
 
@@ -246,10 +247,10 @@ def recompute(
             old, new = ((k - 1) * group + b - b0) * rows * m, (k * group + b - b0) * rows * m
             s1 = kept_step(start, stride, k)
             first, fresh = rebuilt_from(episode_start, kept_step(start, stride, k - 1), s1, b)
-            if fresh or s1 - first != 3:  # three: fused_cpu.STRIDE
+            if fresh or s1 - first != STRIDE:
                 recompute_rows(rule, -1, eta, bound, x, segment, old, new, first, s1, fresh, b, rows, j0, j1)
             else:
-                recompute_rows(rule, 3, eta, bound, x, segment, old, new, first, s1, fresh, b, rows, j0, j1)
+                recompute_rows(rule, STRIDE, eta, bound, x, segment, old, new, first, s1, fresh, b, rows, j0, j1)
 
 
 @_inline
@@ -415,18 +416,20 @@ def into_trace(rule, v, gj, aj, p, post, eta):
 
 @_inline
 def through_rows(
-    rule, lag, first, s1, fresh, still, started, w, a, eta, bound, x, t, traces, g, gz, post_sum, decay_sum, pre_sum,
-    decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+    rule, lag, first, fresh, still, w, a, eta, bound, x, t, traces, g, gz, post_sum, decay_sum, pre_sum, decayed,
+    into_pre, b, b0, i0, i1, chunk, c0, c1,
 ):  # fmt: skip
-    """``into_traces`` for rows i0 to i1 of one episode, whose trace of step s1 = t - 1 is rebuilt from ``first`` on.
+    """``into_traces`` for rows i0 to i1 of one episode, whose trace of step t - 1 is rebuilt from ``first`` on.
 
-    ``still``: step t - 1 changed no trace. ``started``: there is a step t - 1. ``lag``, a constant to the compiler, is
-    s1 - ``first`` in the common case: not fresh, not still, started; else it is -1.
+    ``still``: there is no step t - 1, or it changed no trace. ``lag``, a constant to the compiler, is t - 1 - ``first``
+    in the common case: not fresh, not still; else it is -1.
     """
     literally(rule)
     literally(lag)
+    s1, started = max(t - 1, 0), t > 0
     if lag >= 0:
-        first, fresh, still, started = s1 - lag, False, False, True
+        s1, started = t - 1, True
+        first, fresh, still = s1 - lag, False, False
     rows, m = w.shape
     lanes = lanes_of(w)
     batch, chunks = x.shape[1], into_pre.shape[1]
@@ -494,25 +497,25 @@ def into_traces(
             s1 = max(t - 1, 0)
             first, fresh = rebuilt_from(episode_start, s0, s1, b)
             still = t == 0 or episode_start[s1, b]
-            if still or fresh or s1 - first > 2:
+            if still or fresh or s1 - first >= STRIDE:
                 through_rows(
-                    rule, -1, first, s1, fresh, still, t > 0, w, a, eta, bound, x, t, traces, g, gz, post_sum,
-                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+                    rule, -1, first, fresh, still, w, a, eta, bound, x, t, traces, g, gz, post_sum, decay_sum,
+                    pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
                 )  # fmt: skip
             elif first == s1:
                 through_rows(
-                    rule, 0, first, s1, fresh, still, t > 0, w, a, eta, bound, x, t, traces, g, gz, post_sum,
-                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+                    rule, 0, first, fresh, still, w, a, eta, bound, x, t, traces, g, gz, post_sum, decay_sum,
+                    pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
                 )  # fmt: skip
             elif first == s1 - 1:
                 through_rows(
-                    rule, 1, first, s1, fresh, still, t > 0, w, a, eta, bound, x, t, traces, g, gz, post_sum,
-                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+                    rule, 1, first, fresh, still, w, a, eta, bound, x, t, traces, g, gz, post_sum, decay_sum,
+                    pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
                 )  # fmt: skip
             else:
                 through_rows(
-                    rule, 2, first, s1, fresh, still, t > 0, w, a, eta, bound, x, t, traces, g, gz, post_sum,
-                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+                    rule, 2, first, fresh, still, w, a, eta, bound, x, t, traces, g, gz, post_sum, decay_sum,
+                    pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
                 )  # fmt: skip
 
 

@@ -169,6 +169,13 @@ def test_a_run_in_two_parts_is_the_run_in_one(call, command):
     assert without_clock(summary("parts")) == without_clock(summary("whole"))
 
 
+def test_a_finished_run_whose_learning_rate_is_still_falling_says_how_far_it_can_go(here, call, refused):
+    assert call("memorize", *PATTERNS, "--episodes", 10, "--decay-episodes", 15, "--out", "run")[0] == 0
+    assert "to go on, give a larger number, --episodes 15 for" in refused("memorize", "--resume", "run", code=2)
+    assert call("memorize", "--resume", "run", "--episodes", 15)[0] == 0
+    assert "has fallen to 0, start a new run" in refused("memorize", "--resume", "run", code=2)
+
+
 def test_a_run_that_is_stopped_goes_on(here, call):
     words = ["memorize", *PATTERNS, "--learning-rate", "1e-4", "--seed", "7"]
     process = begin(*words, "--episodes", "200000", "--out", "run", cwd=here)
