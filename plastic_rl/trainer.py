@@ -109,7 +109,7 @@ class Trainer:
         self.max_grad_norm, self.checkpoint_every, self.tensorboard = max_grad_norm, checkpoint_every, tensorboard
         self.interruption = interruption or Interruption()
         self.parameters = [p for p in network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate)
+        self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate, fused=True)
         self.generator = torch.Generator(self.parameters[0].device).manual_seed(seed)
         torch.manual_seed(seed)
         self.headline = task.measures[0] if task.measures else "loss"

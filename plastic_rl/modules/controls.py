@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from plastic_rl.modules.layout import check_shape, layout_of, unpack_state
@@ -24,6 +25,40 @@ class LSTMState(NamedTuple):
 
     hidden: Tensor
     cell: Tensor
+
+
+WIDE = 1 << 20  # recurrent weights per episode from which reading and writing them is what takes the time
+
+
+class _OneProduct(torch.autograd.Function):
+    """Gives a recurrent matrix its gradient as one product over all steps.
+
+    Autograd alone adds up a matrix for each step, which in a wide network takes longer than all else. Passes the net
+    input u ``(T, B, M)`` on as it is. ``before`` is filled by the recurrence: the activity ``(B, N)`` before each step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, weight: Tensor, before: list[Tensor]) -> Tensor:
+        ctx.before = before
+        return u.view_as(u)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gu: Tensor) -> tuple[Tensor, Tensor, None]:
+        return gu, gu.flatten(0, 1).T @ torch.cat(ctx.before), None
+
+
+def _recur(
+    step: Callable[[int, Tensor, Any], Any], net_input: Tensor, weight: Tensor, state: Any
+) -> tuple[Tensor, Any]:
+    """Run ``state = step(t, z, state)`` over net inputs ``(T, B, M)``, with z that of step t and from all neurons."""
+    outputs: list[Tensor] = []
+    before: list[Tensor] = []
+    for t, u in enumerate(_OneProduct.apply(net_input, weight, before).unbind()):
+        before.append(state.hidden.detach())
+        state = step(t, u + F.linear(state.hidden, weight.detach()), state)
+        outputs.append(state.hidden)
+    return torch.stack(outputs), state
 
 
 class _Core(nn.Module):
@@ -139,17 +174,23 @@ class RNNCore(_Core):
             output, hidden = self.layer(input, state.hidden.unsqueeze(0))
             return output, RNNState(hidden.squeeze(0))
         layer: Any = self.layer  # its weights' names are made up as it is built, so that types cannot be checked
-        function, x = NONLINEARITIES[layer.nonlinearity], state.hidden
+        function = NONLINEARITIES[layer.nonlinearity]
         net_input = layer.bias_hh_l0.expand(*input.shape[:2], -1)
         if self.input_size:
             net_input = net_input + F.linear(input, layer.weight_ih_l0, layer.bias_ih_l0)
-        outputs = []
-        for t, u in enumerate(net_input):
-            x = function(u + F.linear(x, layer.weight_hh_l0))
-            if clamp is not None:
-                x = torch.where(clamp[t].isnan(), x, clamp[t])
-            outputs.append(x)
-        return torch.stack(outputs), RNNState(x)
+
+        def step(t: int, z: Tensor, state: RNNState) -> RNNState:
+            x = function(z)
+            return RNNState(x if clamp is None else torch.where(clamp[t].isnan(), x, clamp[t]))
+
+        return _recur(step, net_input, layer.weight_hh_l0, state)
+
+
+def _through_gates(t: int, z: Tensor, state: LSTMState) -> LSTMState:
+    """A step of an LSTM, its gates in PyTorch's order."""
+    take, keep, new, show = z.chunk(4, -1)
+    cell = keep.sigmoid() * state.cell + take.sigmoid() * new.tanh()
+    return LSTMState(show.sigmoid() * cell.tanh(), cell)
 
 
 class LSTMCore(_Core):
@@ -172,7 +213,11 @@ class LSTMCore(_Core):
         return self._call(input, state, episode_start)
 
     def _layer(self, input: Tensor, state: LSTMState, clamp: Tensor | None) -> tuple[Tensor, LSTMState]:
-        output, (hidden, cell) = self.layer(input, (state.hidden.unsqueeze(0), state.cell.unsqueeze(0)))
+        layer = self.layer
+        if input.device.type == "cpu" and layer.weight_hh_l0.numel() >= WIDE * input.shape[1]:
+            net_input = F.linear(input, layer.weight_ih_l0, layer.bias_ih_l0 + layer.bias_hh_l0)
+            return _recur(_through_gates, net_input, layer.weight_hh_l0, state)
+        output, (hidden, cell) = layer(input, (state.hidden.unsqueeze(0), state.cell.unsqueeze(0)))
         return output, LSTMState(hidden.squeeze(0), cell.squeeze(0))
 
 

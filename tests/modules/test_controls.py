@@ -43,6 +43,35 @@ def test_lstm_is_pytorchs():
     assert_same(core(input, state), (output, [s[0] for s in last]))
 
 
+def gradients(core, input, state):
+    output, last = core(input, state)
+    weights = torch.linspace(-1, 1, output.numel()).reshape(output.shape)
+    loss = (output * weights).sum() + sum(s.square().sum() for s in last)
+    return torch.autograd.grad(loss, [input, *state, *core.parameters()])
+
+
+def test_a_wide_lstm_is_pytorchs_too(monkeypatch):
+    core, input = LSTMCore(I, N), torch.randn(T, B, I, requires_grad=True)
+    state = tuple(s.requires_grad_() for s in draw_state(core))
+    narrow = core(input, state), gradients(core, input, state)
+    monkeypatch.setattr("plastic_rl.modules.controls.WIDE", 1)
+    assert_same(core(input, state), narrow[0])
+    torch.testing.assert_close(gradients(core, input, state), narrow[1])
+
+
+def test_a_clamped_rnn_has_the_gradients_of_its_equation():
+    core, clamp = RNNCore(0, N).double(), torch.randn(T, B, N, dtype=torch.double)
+    clamp[torch.rand(T, B, N) < 0.6] = torch.nan
+
+    def run(hidden, weight, bias):
+        parameters = {"layer.weight_hh_l0": weight, "layer.bias_hh_l0": bias}
+        empty = torch.empty(T, B, 0, dtype=torch.double)
+        return torch.func.functional_call(core, parameters, (empty, (hidden,)), {"clamp": clamp})[0]
+
+    arguments = (torch.randn(B, N, dtype=torch.double, requires_grad=True), *core.parameters())
+    assert torch.autograd.gradcheck(run, arguments)
+
+
 def test_the_memoryless_core_answers_to_the_present_alone():
     core, input = MemorylessCore(I, N), torch.randn(T, B, I)
     output, last = core(input, draw_state(core))
