@@ -28,7 +28,7 @@ CHUNK = 256  # columns in a block of a wide network
 MAX_GROUP = 4  # episodes that share a pass over w and alpha ...
 GROUP_SIZE = 1 << 16  # ... while their traces have at most this many entries, so that all stays in a core's cache
 WIDTH = BYTES // 4  # the dimension of post neurons is padded to a multiple of this: whole vectors
-HELD_STRIDE = 8  # kernels_cpu.STRIDE where most steps are held, and few traces are read
+HELD_STRIDE = 16  # kernels_cpu.STRIDE where most steps are held, and few traces are read
 STEP_SMALL = 1 << 20  # connections x episodes below which one step is not worth waking a second thread
 SMALL = 1 << 16  # connections x episodes x steps below which a second thread costs more than it saves
 
@@ -183,7 +183,8 @@ class _Problem(NamedTuple):
     bound: np.floating
     relu: bool
     clamp: np.ndarray  # (T, B, N), or empty
-    held: np.ndarray  # (T,), whether every neuron of every episode is clamped and no episode begins
+    runs: np.ndarray  # (T,), from ``_runs``
+    fade: np.ndarray  # (2, T + 1), [:, k]: what k updates by hebb leave of a trace, and the rest of 1
     episode_start: np.ndarray  # (T, B)
     x: np.ndarray  # (T + 1, B, m): the initial hidden state, then the outputs
     snapshots: np.ndarray  # (S, B, N, m)
@@ -211,17 +212,14 @@ def _problem(
     differentiable: bool,
 ) -> _Problem:
     steps, batch, n = u.shape
-    held = np.zeros(steps, bool)
-    if clamp is not None:
-        held = ~clamp.detach().isnan().flatten(1).any(1).numpy()
-        if episode_start is not None:
-            held &= ~episode_start.any(1).numpy()
-    plan = _Plan(steps, batch, n, int(held.sum()))
+    runs = np.zeros(steps, np.int64) if clamp is None else _runs(clamp.detach(), episode_start, rule)
+    plan = _Plan(steps, batch, n, np.count_nonzero(runs))
     weights = plan.pad_matrix(w)
     real = weights.dtype.type
     x = empty((steps + 1, batch, plan.width), weights.dtype)
     x[0] = plan.pad(hidden)
     snapshots = (steps - 1) // plan.every if differentiable else 0
+    left = (1 - eta.item()) ** np.arange(steps + 1)
     return _Problem(
         plan,
         rule,
@@ -232,11 +230,30 @@ def _problem(
         real(bound),
         relu,
         np.empty((0, 0, 0), weights.dtype) if clamp is None else _array(clamp),
-        held,
+        runs,
+        np.array([left, 1 - left], weights.dtype),
         np.zeros((steps, batch), bool) if episode_start is None else _array(episode_start),
         x,
         empty((snapshots, batch, plan.rows, plan.width), weights.dtype),
     )
+
+
+def _runs(clamp: Tensor, episode_start: Tensor | None, rule: str) -> np.ndarray:
+    """Return, for each step, from how many equal updates on it is the first; 0 where it is not held.
+
+    A step is held if every neuron of every episode is clamped and no episode begins. Where the step before it was held
+    by the same values, its update by hebb only takes the trace nearer to what they make of it.
+    """
+    held = ~clamp.isnan().flatten(1).any(1)
+    if episode_start is not None:
+        held &= ~episode_start.any(1)
+    runs = held.numpy().astype(np.int64)
+    if rule == "hebb":
+        same = runs[1:] & (clamp[1:] == clamp[:-1]).flatten(1).all(1).numpy()
+        for t in reversed(range(1, len(same))):
+            if same[t - 1] and same[t]:
+                runs[t] += runs[t + 1]
+    return runs
 
 
 def _forward(p: _Problem, u: np.ndarray, h: np.ndarray) -> None:
@@ -244,7 +261,7 @@ def _forward(p: _Problem, u: np.ndarray, h: np.ndarray) -> None:
 
     def steps(_: None, group: int, done: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
         return p.kernels.forward(
-            u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.held, p.episode_start, p.x, h, p.snapshots,
+            u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.runs, p.fade, p.episode_start, p.x, h, p.snapshots,
             p.plan.every, done, p.plan.steps, *p.plan.episodes(group), *p.plan.columns(c0, c1), meeting, parties,
         )  # fmt: skip
 
@@ -270,7 +287,7 @@ def _backward(
     """
     plan, x = p.plan, p.x
     n, rows, m, real = plan.n, plan.rows, plan.width, x.dtype
-    held = p.held if p.rule == "hebb" and not needs_clamp else np.zeros_like(p.held)
+    runs = p.runs if p.rule == "hebb" and not needs_clamp else np.zeros_like(p.runs)
     gz = empty((plan.steps, plan.batch, m), real)
     gclamp = np.empty_like(p.clamp)
     g = zeros(trace.shape, real) if gtrace is None else gtrace
@@ -287,10 +304,9 @@ def _backward(
 
     def steps(segment: np.ndarray, group: int, done: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
         return plan.steps - p.kernels.backward(
-            p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, held, p.episode_start, x, trace, p.snapshots, plan.every,
-            plan.stride,
-            goutputs, gtrace is not None, gz, gclamp, g, galpha[group], gw[group], geta, ghidden,
-            segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
+            p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, runs, p.fade, p.episode_start, x, trace, p.snapshots,
+            plan.every, plan.stride, goutputs, gtrace is not None, gz, gclamp, g, galpha[group], gw[group], geta,
+            ghidden, segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
             0, plan.steps - done, *plan.episodes(group), plan.chunk, c0, c1, meeting, parties,
         )  # fmt: skip
 
@@ -439,7 +455,7 @@ class Stepper:
 
         def share(b0: int, b1: int) -> None:
             p.kernels.forward(
-                self._u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.held, p.episode_start, p.x, self._h,
+                self._u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.runs, p.fade, p.episode_start, p.x, self._h,
                 p.snapshots, p.plan.every, t, t + 1, b0, b1, 0, p.plan.width, _ALONE, 1,
             )  # fmt: skip
 

@@ -9,7 +9,8 @@ Where an array's last dimension runs over post neurons j, it is padded with zero
 and vectors run along it. Where the one before runs over pre neurons i, it is padded to ``rows``, whole ``ROWS``, and
 rows are taken two or four at a time, which share what is loaded per column. ``n`` is the number of neurons. ``x``
 (T + 1, B, m) holds the initial hidden state at 0 and the output of step t at t + 1: ``x[t]`` is the activity *before*
-step t.
+step t. ``runs`` (T,) says from how many equal updates on step t is the first, 0 where it is not held, and ``fade``
+(2, T + 1) what k updates by hebb leave of a trace, and the rest of 1.
 """
 
 from functools import lru_cache
@@ -179,17 +180,47 @@ def rebuild(rule, eta, bound, x, traces, at, first, s1, fresh, b, i, j):
     return h0, h1
 
 
+@_inlined_whole
+def advance_runs(rule, eta, bound, runs, fade, x, h0, h1, first, s1, b, i, j):
+    """Take vector j of rows i and i + 1 of the trace of step ``first`` to that of step s1; equal updates are one."""
+    batch, m = x.shape[1:]
+    s = first
+    while s < s1:
+        p, k = (s * batch + b) * m, min(max(runs[s], 1), s1 - s)
+        xj = load(x, p + batch * m + j)
+        gain = splat(eta) * xj
+        if rule == HEBB and k > 1:
+            gain = splat(fade[1, k]) * xj
+            h0 = multiply_add(h0, splat(fade[0, k]), spread(x, p + i) * gain)
+            h1 = multiply_add(h1, splat(fade[0, k]), spread(x, p + i + 1) * gain)
+        else:
+            h0 = advance(rule, h0, spread(x, p + i), xj, gain, eta, bound)
+            h1 = advance(rule, h1, spread(x, p + i + 1), xj, gain, eta, bound)
+        s += k
+    return h0, h1
+
+
+@_inlined_whole
+def rebuild_runs(rule, eta, bound, runs, fade, x, traces, at, first, s1, fresh, b, i, j):
+    """``rebuild``, over runs."""
+    if fresh:
+        h0, h1 = splat(x.dtype.type(0)), splat(x.dtype.type(0))
+    else:
+        h0, h1 = load(traces, at), load(traces, at + x.shape[2])
+    return advance_runs(rule, eta, bound, runs, fade, x, h0, h1, first, s1, b, i, j)
+
+
 @_inline
-def reached(held, every, t):
+def reached(runs, every, t):
     """The step whose trace forward's h holds before step t: steps that are held leave it behind, but for snapshots."""
     s = max(t - 1, 0)
-    while s > 0 and held[s] and (s + 1) % every != 0:
+    while s > 0 and runs[s] > 0 and (s + 1) % every != 0:
         s -= 1
     return s
 
 
 @_inlined_whole
-def catch_up(rule, eta, bound, episode_start, x, h, s0, s1, b0, b1, j0, j1):
+def catch_up(rule, eta, bound, runs, fade, episode_start, x, h, s0, s1, b0, b1, j0, j1):
     """Take h from the trace of step s0 to that of step s1."""
     rows, m = h.shape[1:]
     for b in range(b0, b1):
@@ -197,7 +228,7 @@ def catch_up(rule, eta, bound, episode_start, x, h, s0, s1, b0, b1, j0, j1):
         for i in range(0, rows, 2):
             for j in range(j0, j1, lanes_of(x)):
                 at = (b * rows + i) * m + j
-                h0, h1 = rebuild(rule, eta, bound, x, h, at, first, s1, fresh, b, i, j)
+                h0, h1 = rebuild_runs(rule, eta, bound, runs, fade, x, h, at, first, s1, fresh, b, i, j)
                 store(h, at, h0)
                 store(h, at + m, h1)
 
@@ -209,7 +240,7 @@ def kept_step(start, stride, k):
 
 
 @_inline
-def recompute_rows(rule, lag, eta, bound, x, segment, old, new, first, s1, fresh, b, rows, j0, j1):
+def recompute_rows(rule, lag, eta, bound, runs, fade, x, segment, old, new, first, s1, fresh, b, rows, j0, j1):
     """The trace of step s1, at ``segment[new]``, from that of step ``first`` at ``segment[old]``.
 
     ``lag``, a constant to the compiler, is s1 - ``first`` in the common case: not fresh; else it is -1.
@@ -222,14 +253,17 @@ def recompute_rows(rule, lag, eta, bound, x, segment, old, new, first, s1, fresh
     for i in range(0, rows, 2):
         for j in range(j0, j1, lanes_of(x)):
             at = i * m + j
-            h0, h1 = rebuild(rule, eta, bound, x, segment, old + at, first, s1, fresh, b, i, j)
+            if lag >= 0:
+                h0, h1 = rebuild(rule, eta, bound, x, segment, old + at, first, s1, fresh, b, i, j)
+            else:
+                h0, h1 = rebuild_runs(rule, eta, bound, runs, fade, x, segment, old + at, first, s1, fresh, b, i, j)
             store(segment, new + at, h0)
             store(segment, new + at + m, h1)
 
 
 @_inlined_whole
 def recompute(
-    rule, eta, bound, episode_start, x, trace, snapshots, every, segment, stride, start, end, b0, b1, j0, j1
+    rule, eta, bound, runs, fade, episode_start, x, trace, snapshots, every, segment, stride, start, end, b0, b1, j0, j1
 ):  # fmt: skip
     """Fill ``segment`` with every stride-th trace of the steps from start to end, row by row."""
     rows, m = trace.shape[1:]
@@ -248,50 +282,72 @@ def recompute(
             s1 = kept_step(start, stride, k)
             first, fresh = rebuilt_from(episode_start, kept_step(start, stride, k - 1), s1, b)
             if fresh or s1 - first != STRIDE:
-                recompute_rows(rule, -1, eta, bound, x, segment, old, new, first, s1, fresh, b, rows, j0, j1)
+                recompute_rows(
+                    rule, -1, eta, bound, runs, fade, x, segment, old, new, first, s1, fresh, b, rows, j0, j1
+                )
             else:
-                recompute_rows(rule, STRIDE, eta, bound, x, segment, old, new, first, s1, fresh, b, rows, j0, j1)
+                recompute_rows(
+                    rule, STRIDE, eta, bound, runs, fade, x, segment, old, new, first, s1, fresh, b, rows, j0, j1
+                )
 
 
 @_inline
-def add_weights(rule, plain, eta, bound, episode_start, x, segment, gz, gw, ga, t0, t1, b, b0, j0, j1):
+def free_steps(runs, episode_start, t0, t1, b):
+    """The steps from t0 to t1 that are not held, each with what ``rebuilt_from`` says of it and the one before."""
+    steps, count, s = np.empty((t1 - t0, 3), np.int64), 0, max(t0 - 1, 0)
+    for t in range(t0, t1):
+        if runs[t] == 0:
+            first, fresh = rebuilt_from(episode_start, s, t, b)
+            steps[count, 0], steps[count, 1], steps[count, 2] = t, first, fresh
+            count, s = count + 1, t
+    return steps[:count]
+
+
+@_inline
+def add_weights(
+    rule, plain, eta, bound, runs, fade, steps, episode_start, x, segment, gz, gw, ga, t0, t1, b, b0, j0, j1
+):
     """Add the gradients of w and alpha over an episode's steps t0 to t1, with the traces recomputed in registers.
 
-    ``plain``, a constant to the compiler: there is a step t0 - 1, and no episode starts from it on.
+    ``plain``, a constant to the compiler: there is a step t0 - 1, no episode starts from it on, and none is held.
+    Otherwise ``steps`` are the free ones.
     """
     literally(rule)
     literally(plain)
     rows, m = gw.shape
-    lanes = lanes_of(x)
     batch = x.shape[1]
     zero = splat(gw.dtype.type(0))
     for k0 in range(j0, j1, TILE):  # of each step few numbers, which stay in the nearest cache for all rows
         for i in range(0, rows, 2):
             first = ((b - b0) * rows + i) * m
-            for j in range(k0, min(k0 + TILE, j1), lanes):
+            for j in range(k0, min(k0 + TILE, j1), lanes_of(x)):
                 h0, h1 = load(segment, first + j), load(segment, first + m + j)
                 w0, w1, a0, a1 = zero, zero, zero, zero
-                at = (t0 * batch + b) * m
-                before0, before1 = zero, zero
-                if plain or t0 > 0:
+                if plain:
+                    at = (t0 * batch + b) * m
                     before0, before1 = spread(x, at - batch * m + i), spread(x, at - batch * m + i + 1)
-                for t in range(t0, t1):
-                    p0, p1 = spread(x, at + i), spread(x, at + i + 1)
-                    if not plain and episode_start[t, b]:
-                        h0, h1 = zero, zero
-                    else:
-                        if plain or (t > 0 and not episode_start[t - 1, b]):
-                            # segment[0]: the trace of step t0 - 1, or of step 0
-                            xj = load(x, at + j)
-                            gain = splat(eta) * xj
-                            h0 = advance(rule, h0, before0, xj, gain, eta, bound)
-                            h1 = advance(rule, h1, before1, xj, gain, eta, bound)
+                    for _ in range(t0, t1):
+                        p0, p1, xj = spread(x, at + i), spread(x, at + i + 1), load(x, at + j)
+                        gain = splat(eta) * xj
+                        h0 = advance(rule, h0, before0, xj, gain, eta, bound)
+                        h1 = advance(rule, h1, before1, xj, gain, eta, bound)
                         gj = load(gz, at + j)
                         g0, g1 = p0 * gj, p1 * gj
                         w0, w1 = w0 + g0, w1 + g1
                         a0, a1 = multiply_add(g0, h0, a0), multiply_add(g1, h1, a1)
-                    before0, before1 = p0, p1
-                    at += batch * m
+                        before0, before1 = p0, p1
+                        at += batch * m
+                else:
+                    for k in range(steps.shape[0]):
+                        t, at = steps[k, 0], (steps[k, 0] * batch + b) * m
+                        if steps[k, 2]:
+                            h0, h1 = zero, zero
+                        h0, h1 = advance_runs(rule, eta, bound, runs, fade, x, h0, h1, steps[k, 1], t, b, i, j)
+                        gj = load(gz, at + j)
+                        g0 = splat(pre(x, episode_start, t, b, i)) * gj
+                        g1 = splat(pre(x, episode_start, t, b, i + 1)) * gj
+                        w0, w1 = w0 + g0, w1 + g1
+                        a0, a1 = multiply_add(g0, h0, a0), multiply_add(g1, h1, a1)
                 at = i * m + j
                 store(gw, at, load(gw, at) + w0)
                 store(gw, at + m, load(gw, at + m) + w1)
@@ -301,7 +357,7 @@ def add_weights(rule, plain, eta, bound, episode_start, x, segment, gz, gw, ga, 
 
 @_inlined_whole
 def sum_last(
-    rule, eta, bound, episode_start, x, traces, s0, g, post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1
+    rule, eta, bound, runs, fade, episode_start, x, traces, s0, g, post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1
 ):  # fmt: skip
     """The sums over the gradient of the last trace, which no step after it has made."""
     rows, m = g.shape[1:]
@@ -318,7 +374,7 @@ def sum_last(
                 sum0, sum1 = zero, zero
                 for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
                     v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
-                    h0, h1 = rebuild(rule, eta, bound, x, traces, hi + j, first, last, fresh, b, i, j)
+                    h0, h1 = rebuild_runs(rule, eta, bound, runs, fade, x, traces, hi + j, first, last, fresh, b, i, j)
                     if rule == CLIP:
                         v0 = where_within(v0, h0 + p0 * (splat(eta) * xj), bound)
                         v1 = where_within(v1, h1 + p1 * (splat(eta) * xj), bound)
@@ -375,7 +431,7 @@ def update_change(rule, x, post_sum, decay_sum):
 
 @_inlined_whole
 def into_outputs(
-    rule, eta, relu, clamp, held, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta, b0, b1, chunk, c0, c1
+    rule, eta, relu, clamp, runs, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta, b0, b1, chunk, c0, c1
 ):
     """The gradient of step t's outputs, through the nonlinearity or into the clamp; eta's share of its update."""
     n, m = gout.shape[2], x.shape[2]
@@ -390,7 +446,7 @@ def into_outputs(
                 add_scaled(gx, x.dtype.type(1), into_pre[(t + 1) % 2, c, b, j0:j1])
         if rule == OJA:
             add_decay(gx, eta, xj, decay_sum[b, j0:j1])
-        if not held[t]:
+        if runs[t] == 0:
             for c in range(c0, c1):
                 k0, k1 = c * chunk, min(m, (c + 1) * chunk)
                 geta[b, c] += update_change(rule, x[t + 1, b, k0:k1], post_sum[b, k0:k1], decay_sum[b, k0:k1])
@@ -416,8 +472,8 @@ def into_trace(rule, v, gj, aj, p, post, eta):
 
 @_inline
 def through_rows(
-    rule, lag, first, fresh, still, w, a, eta, bound, x, t, traces, g, gz, post_sum, decay_sum, pre_sum, decayed,
-    into_pre, b, b0, i0, i1, chunk, c0, c1,
+    rule, lag, first, fresh, still, w, a, eta, bound, runs, fade, x, t, traces, g, gz, post_sum, decay_sum, pre_sum,
+    decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
 ):  # fmt: skip
     """``into_traces`` for rows i0 to i1 of one episode, whose trace of step t - 1 is rebuilt from ``first`` on.
 
@@ -448,7 +504,12 @@ def through_rows(
                 gj, post = load(gz, xi + j), load(x, xi + batch * m + j)
                 v0, a0 = load(g, gi + j), load(a, wi + j)
                 v1, a1 = load(g, gi + m + j), load(a, wi + m + j)
-                old0, old1 = rebuild(rule, eta, bound, x, traces, hi + j, first, s1, fresh, b, i, j)
+                if lag >= 0:
+                    old0, old1 = rebuild(rule, eta, bound, x, traces, hi + j, first, s1, fresh, b, i, j)
+                else:
+                    old0, old1 = rebuild_runs(
+                        rule, eta, bound, runs, fade, x, traces, hi + j, first, s1, fresh, b, i, j
+                    )
                 h0, h1, xj = old0, old1, load(x, xi + j)
                 gain = splat(eta) * xj
                 if started:
@@ -480,8 +541,8 @@ def through_rows(
 
 @_inlined_whole
 def into_traces(
-    rule, w, a, eta, bound, episode_start, x, t, traces, s0, g, gz, post_sum, decay_sum, pre_sum, decayed, into_pre,
-    b0, b1, chunk, c0, c1,
+    rule, w, a, eta, bound, runs, fade, episode_start, x, t, traces, s0, g, gz, post_sum, decay_sum, pre_sum, decayed,
+    into_pre, b0, b1, chunk, c0, c1,
 ):  # fmt: skip
     """One pass over the rows: the gradients of the trace and the activity before step t, and step t - 1's sums."""
     rows, m = w.shape
@@ -499,42 +560,41 @@ def into_traces(
             still = t == 0 or episode_start[s1, b]
             if still or fresh or s1 - first >= STRIDE:
                 through_rows(
-                    rule, -1, first, fresh, still, w, a, eta, bound, x, t, traces, g, gz, post_sum, decay_sum,
-                    pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+                    rule, -1, first, fresh, still, w, a, eta, bound, runs, fade, x, t, traces, g, gz, post_sum,
+                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
                 )  # fmt: skip
             elif first == s1:
                 through_rows(
-                    rule, 0, first, fresh, still, w, a, eta, bound, x, t, traces, g, gz, post_sum, decay_sum,
-                    pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+                    rule, 0, first, fresh, still, w, a, eta, bound, runs, fade, x, t, traces, g, gz, post_sum,
+                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
                 )  # fmt: skip
             elif first == s1 - 1:
                 through_rows(
-                    rule, 1, first, fresh, still, w, a, eta, bound, x, t, traces, g, gz, post_sum, decay_sum,
-                    pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+                    rule, 1, first, fresh, still, w, a, eta, bound, runs, fade, x, t, traces, g, gz, post_sum,
+                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
                 )  # fmt: skip
             else:
                 through_rows(
-                    rule, 2, first, fresh, still, w, a, eta, bound, x, t, traces, g, gz, post_sum, decay_sum,
-                    pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+                    rule, 2, first, fresh, still, w, a, eta, bound, runs, fade, x, t, traces, g, gz, post_sum,
+                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
                 )  # fmt: skip
 
 
 @_inlined_whole
 def through_held(
-    eta, episode_start, x, t0, t1, traces, s0, g, gz, post_sum, pre_sum, decayed, into_pre, b0, b1, chunk, c0, c1
+    eta, runs, fade, episode_start, x, t0, t1, traces, s0, g, gz, post_sum, pre_sum, decayed, into_pre, b0, b1,
+    chunk, c0, c1,
 ):  # fmt: skip
     """``into_traces`` with the rule hebb for steps t1 down to t0, all of them held: one pass for all, without products.
 
     Held steps have a share in nothing but the trace, whose gradient v decays from step to step. What eta gets from
-    them all, sum_s keep^(t1 - s) v (p(s) x(s) - h(s)) with keep = 1 - eta, is added up while h goes forward.
+    them all, sum_s keep^(t1 - s) v (p(s) x(s) - h(s)) with keep = 1 - eta, is added up while h goes forward. In a run,
+    p x is the same and h comes nearer to it by keep at each step.
     """
     rows, m = g.shape[1:]
     lanes = lanes_of(x)
     batch, chunks = x.shape[1], into_pre.shape[1]
-    one = type(eta)(1)
-    zero, keep, far, old = splat(x.dtype.type(0)), splat(one - eta), one, max(t0 - 1, 0)
-    for _ in range(t0, t1):
-        far *= one - eta
+    zero, keep, far, old = splat(x.dtype.type(0)), splat(fade[0, 1]), splat(fade[0, t1 - t0]), max(t0 - 1, 0)
     decayed[b0:b1, c0:c1] = 0
     gz[t0:t1, b0:b1, c0 * chunk : min(m, c1 * chunk)] = 0
     for b in range(b0, b1):
@@ -550,20 +610,23 @@ def through_held(
                 decay = load(decayed, (b * chunks + c) * lanes)
                 for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
                     v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
-                    h0, h1 = rebuild(HEBB, eta, eta, x, traces, hi + j, first, old, fresh, b, i, j)
+                    h0, h1 = rebuild_runs(HEBB, eta, eta, runs, fade, x, traces, hi + j, first, old, fresh, b, i, j)
                     if t0 > 0:
                         gain = splat(eta) * xj
                         h0 = advance(HEBB, h0, before0, xj, gain, eta, eta)
                         h1 = advance(HEBB, h1, before1, xj, gain, eta, eta)
                     change0, change1 = zero, zero
-                    for s in range(t0, t1 + 1):
-                        at = (s * batch + b) * m
-                        post = load(x, at + batch * m + j)
+                    s = t0
+                    while s <= t1:
+                        at, k = (s * batch + b) * m, min(runs[s], t1 + 1 - s)
+                        post, left, reach = load(x, at + batch * m + j), splat(fade[0, k]), splat(fade[1, k])
+                        times = splat(type(eta)(k) * fade[0, k - 1])
                         step0, step1 = spread(x, at + i) * post - h0, spread(x, at + i + 1) * post - h1
-                        change0, change1 = change0 * keep + step0, change1 * keep + step1
-                        h0, h1 = h0 + splat(eta) * step0, h1 + splat(eta) * step1
+                        change0, change1 = change0 * left + times * step0, change1 * left + times * step1
+                        h0, h1 = h0 + reach * step0, h1 + reach * step1
+                        s += k
                     decay = decay - v0 * change0 - v1 * change1
-                    v0, v1, post = v0 * splat(far), v1 * splat(far), load(x, xi + batch * m + j)
+                    v0, v1, post = v0 * far, v1 * far, load(x, xi + batch * m + j)
                     into0, into1 = into0 + v0 * post, into1 + v1 * post
                     v0, v1 = v0 * keep, v1 * keep
                     if t0 > 0:
@@ -606,8 +669,8 @@ def build(name: str) -> Kernels:
     rule = CODES[name]
 
     @_kernel
-    def forward(u, w, a, eta, bound, relu, clamp, held, episode_start, x, h, snapshots, every, t0, t1, b0, b1, j0, j1,
-                meeting, parties):  # fmt: skip
+    def forward(u, w, a, eta, bound, relu, clamp, runs, fade, episode_start, x, h, snapshots, every, t0, t1,
+                b0, b1, j0, j1, meeting, parties):  # fmt: skip
         """Steps t0 to t1 for episodes b0 to b1 and columns j0 to j1; returns the step to go on with.
 
         h: (B, rows, m), in: the trace before the update of step t0 - 1 (of step 0 for t0 = 0), out: before the
@@ -623,13 +686,14 @@ def build(name: str) -> Kernels:
             for b in range(b0, b1):
                 x[t + 1, b, j0 : min(n, j1)] = u[t, b, j0 : min(n, j1)]
                 x[t + 1, b, min(n, j1) : j1] = 0
-            due = t if held[t] and (t + 1) % every == 0 else t - 1  # the step whose trace h is to hold now
-            if not held[t] or due == t:
-                s0 = reached(held, every, t)
+            held = runs[t] > 0
+            due = t if held and (t + 1) % every == 0 else t - 1  # the step whose trace h is to hold now
+            if not held or due == t:
+                s0 = reached(runs, every, t)
                 if s0 < due:
-                    catch_up(rule, eta, bound, episode_start, x, h, s0, due, b0, b1, j0, j1)
+                    catch_up(rule, eta, bound, runs, fade, episode_start, x, h, s0, due, b0, b1, j0, j1)
             # The update that step t - 1 left to do and the product of step t share one pass over the trace.
-            for i0 in range(0, 0 if held[t] else rows, BLOCK):
+            for i0 in range(0, 0 if held else rows, BLOCK):
                 i1 = min(i0 + BLOCK, rows)
                 for b in range(b0, b1):
                     if episode_start[t, b]:
@@ -655,9 +719,9 @@ def build(name: str) -> Kernels:
             if parties > 1:
                 count_up(meeting)
         if t1 == steps:
-            s0 = reached(held, every, steps)
+            s0 = reached(runs, every, steps)
             if s0 < steps - 1:
-                catch_up(rule, eta, bound, episode_start, x, h, s0, steps - 1, b0, b1, j0, j1)
+                catch_up(rule, eta, bound, runs, fade, episode_start, x, h, s0, steps - 1, b0, b1, j0, j1)
             for b in range(b0, b1):
                 for i in range(rows):
                     hi, xi = (b * rows + i) * m, (steps * batch + b) * m
@@ -668,7 +732,7 @@ def build(name: str) -> Kernels:
         return t1
 
     @_kernel
-    def backward(w, a, eta, bound, relu, clamp, held, episode_start, x, trace, snapshots, every, stride,
+    def backward(w, a, eta, bound, relu, clamp, runs, fade, episode_start, x, trace, snapshots, every, stride,
                  gout, has_gtrace, gz, gclamp, g, ga, gw, geta, ghidden,
                  segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
                  t0, t1, b0, b1, chunk, c0, c1, meeting, parties):  # fmt: skip
@@ -692,36 +756,36 @@ def build(name: str) -> Kernels:
                 return t + 1
             start = t - t % every
             end = min(start + every, steps)
-            idle = held[start:end].all()  # then gz is zero in all steps, and only the first one's trace is asked for
+            idle = runs[start:end].all()  # then gz is zero in all steps, and only the first one's trace is asked for
             if t == end - 1:
                 recompute(
-                    rule, eta, bound, episode_start, x, trace, snapshots, every, segment, stride, start,
+                    rule, eta, bound, runs, fade, episode_start, x, trace, snapshots, every, segment, stride, start,
                     start + 1 if idle else end, b0, b1, left, right,
                 )  # fmt: skip
             k = (t - start) // stride
             if t == steps - 1 and has_gtrace:
                 sum_last(
-                    rule, eta, bound, episode_start, x, segment[k], kept_step(start, stride, k), g,
+                    rule, eta, bound, runs, fade, episode_start, x, segment[k], kept_step(start, stride, k), g,
                     post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1,
                 )  # fmt: skip
             into_outputs(
-                rule, eta, relu, clamp, held, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta,
+                rule, eta, relu, clamp, runs, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta,
                 b0, b1, chunk, c0, c1,
             )  # fmt: skip
             low = t  # held steps are taken together, an odd number of them: then the halves of into_pre take turns
-            while held[t] and low - 1 > start and held[low - 1] and held[low - 2]:
+            while runs[t] > 0 and low - 1 > start and runs[low - 1] > 0 and runs[low - 2] > 0:
                 low -= 2
             k = (low - start) // stride
             traces, s0 = segment[k], kept_step(start, stride, k)
-            if held[t]:
+            if runs[t] > 0:
                 through_held(
-                    eta, episode_start, x, low, t, traces, s0, g, gz, post_sum, pre_sum, decayed, into_pre,
+                    eta, runs, fade, episode_start, x, low, t, traces, s0, g, gz, post_sum, pre_sum, decayed, into_pre,
                     b0, b1, chunk, c0, c1,
                 )  # fmt: skip
             else:
                 into_traces(
-                    rule, w, a, eta, bound, episode_start, x, t, traces, s0, g, gz, post_sum, decay_sum, pre_sum,
-                    decayed, into_pre, b0, b1, chunk, c0, c1,
+                    rule, w, a, eta, bound, runs, fade, episode_start, x, t, traces, s0, g, gz, post_sum, decay_sum,
+                    pre_sum, decayed, into_pre, b0, b1, chunk, c0, c1,
                 )  # fmt: skip
             for b in range(b0, b1):
                 for c in range(c0, c1):
@@ -730,15 +794,16 @@ def build(name: str) -> Kernels:
                 ghidden[c0:c1, b0:b1] = into_pre[0, c0:c1, b0:b1]
             if low == start and not idle:
                 for b in range(b0, b1):
-                    if start > 0 and not episode_start[start - 1 : end, b].any():
+                    steps_free = free_steps(runs, episode_start, start, end, b)
+                    if start > 0 and not episode_start[start - 1 : end, b].any() and len(steps_free) == end - start:
                         add_weights(
-                            rule, True, eta, bound, episode_start, x, segment, gz, gw, ga, start, end,
-                            b, b0, left, right,
+                            rule, True, eta, bound, runs, fade, steps_free, episode_start, x, segment, gz, gw, ga,
+                            start, end, b, b0, left, right,
                         )  # fmt: skip
                     else:
                         add_weights(
-                            rule, False, eta, bound, episode_start, x, segment, gz, gw, ga, start, end,
-                            b, b0, left, right,
+                            rule, False, eta, bound, runs, fade, steps_free, episode_start, x, segment, gz, gw, ga,
+                            start, end, b, b0, left, right,
                         )  # fmt: skip
             if parties > 1:
                 for _ in range(low, t + 1):

@@ -8,16 +8,19 @@ import torch
 from plastic_rl.ops import fused_cpu
 from plastic_rl.rules import RULE_NAMES
 
-# Which steps are held: none before or after them, runs of odd and even length, longer than a segment, all, none.
+# Which steps are held: none before or after them, runs of odd and even length, longer than a segment, all, none. Those
+# with the same letter are held by the same values.
 PATTERNS = ["#", "##", "#.", ".#", "..##..", "###.####.#", "#.#.#.##.", "....", "." * 9 + "#" * 30 + ".." + "#" * 7,
-            "#" * 40, "##########..." * 4 + "...", "." + "#" * 25]  # fmt: skip
+            "#" * 40, "##########..." * 4 + "...", "." + "#" * 25, "AAA", "AAAAA..AAA.", "A#AABBBBAA..BB.", "A" * 40,
+            "." * 9 + "A" * 30 + ".." + "B" * 21 + "....", ("A" * 10 + "B" * 7 + "...") * 2 + "..C"]  # fmt: skip
 
 
 def hold(problem, pattern):
-    """Clamp all neurons where the pattern has a #; elsewhere the clamps are as they were drawn."""
-    held = torch.tensor([sign == "#" for sign in pattern])
+    """Clamp all neurons where the pattern has no dot; elsewhere the clamps are as they were drawn."""
     clamp = problem.tensors["clamp"]
-    clamp[held] = clamp[held].nan_to_num(-0.3)
+    for t, sign in enumerate(pattern):
+        if sign != ".":
+            clamp[t] = clamp[t if sign == "#" else pattern.index(sign)].nan_to_num(-0.3)
     return problem
 
 
@@ -41,7 +44,7 @@ def test_held_steps_agree(Problem, assert_close, pattern, rule):
 @pytest.mark.parametrize("rule", RULE_NAMES)
 def test_held_steps_and_starts_of_episodes_agree(Problem, assert_close, rule):
     """A step at which an episode begins is not passed over."""
-    pattern = "####..#####.######"
+    pattern = "####..AAAAAAAAA.AAA###BBBBB"
     problem = hold(Problem.draw(len(pattern), 3, 7, rule=rule, bound=0.4, clamps=True, starts=True), pattern)
     expected = problem.solve("reference")
     problem.options["clamp"] = problem.tensors.pop("clamp")
@@ -51,7 +54,7 @@ def test_held_steps_and_starts_of_episodes_agree(Problem, assert_close, rule):
 
 @pytest.mark.parametrize("eta", [0.0, 0.9, 1.0])
 def test_held_steps_agree_whatever_eta(Problem, assert_close, eta):
-    problem = hold(Problem.draw(20, 3, 17, eta=eta, clamps=True), "..########..#####..#")
+    problem = hold(Problem.draw(20, 3, 17, eta=eta, clamps=True), "..####AAAA..BBBBB..#")
     expected = problem.solve("reference")
     problem.options["clamp"] = problem.tensors.pop("clamp")
     expected.pop("gradient of clamp")
@@ -62,7 +65,7 @@ def test_threads_that_share_a_network_agree_on_held_steps(Problem, assert_close,
     """Four chunks of columns shared by two threads, which meet: bits do not depend on how many there are."""
     monkeypatch.setattr(fused_cpu, "CHUNK", 16)
     monkeypatch.setattr(fused_cpu, "SMALL", 0)
-    pattern = "######..#####...########.."
+    pattern = "######..AAAAA...###BBBBB.."
     problem = hold(Problem.draw(len(pattern), 1, 60, clamps=True), pattern)
     expected = problem.solve("reference")
     problem.options["clamp"] = problem.tensors.pop("clamp")
@@ -77,7 +80,7 @@ def test_threads_that_share_a_network_agree_on_held_steps(Problem, assert_close,
 def test_no_element_is_left_unwritten(Problem, monkeypatch):
     empty = fused_cpu.empty
     monkeypatch.setattr(fused_cpu, "empty", lambda shape, dtype: _poisoned(empty(shape, dtype)))
-    problem = hold(Problem.draw(20, 3, 17, clamps=True), "..########..#####..#")
+    problem = hold(Problem.draw(20, 3, 17, clamps=True), "..####AAAA..BBBBB..#")
     problem.options["clamp"] = problem.tensors.pop("clamp")
     assert all(result.isfinite().all() for result in problem.solve().values())
 
