@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from plastic_rl.config import Compare, Evaluate, Images, MazeRun, Memorize, Omniglot, Play, TaskRun, Watch
+from plastic_rl.config import Compare, Curves, Evaluate, Images, MazeRun, Memorize, Omniglot, Play, TaskRun, Watch
 from plastic_rl.errors import UserError, program
 
 Command = (
@@ -20,6 +20,7 @@ Command = (
     | Annotated[Images, tyro.conf.subcommand("images")]
     | Annotated[Omniglot, tyro.conf.subcommand("omniglot")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Curves, tyro.conf.subcommand("curves")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Play, tyro.conf.subcommand("play")]
@@ -70,6 +71,11 @@ def _run(config: object) -> None:
         from plastic_rl.comparing import compare
 
         compare(config)
+        return
+    if isinstance(config, Curves):
+        from plastic_rl.curves import curves
+
+        curves(config)
         return
     if isinstance(config, TaskRun):
         from plastic_rl import supervised

@@ -622,6 +622,30 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Curves:
+    """Draw the learning curves of several runs in one figure; those that differ in their seed alone are one curve."""
+
+    runs: Annotated[tuple[Path, ...], Positional]
+    """Run folders, finished or not, all of one command."""
+    out: Path = Path("curves.png")
+    """The figure; the points drawn are written beside it, as CSV."""
+    column: str | None = None
+    """Column of metrics.csv. Default: return_mean of mazes, wrong_bits, the loss of images, validation_accuracy."""
+    log: bool = False
+    """Whether the axis of episodes or steps is logarithmic."""
+    points: int = 100
+    """Of a curve, at most: means over what lies between them."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the runs."""
+        _require(self, "points", lambda v: v >= 1, "at least 1")
+        if not self.runs:
+            raise UsageError("no runs: name at least one run folder")
+        if self.out.suffix.lower() != ".png":
+            raise UsageError(f"--out is {self.out}: expected a name that ends with .png")
+
+
+@dataclass(frozen=True)
 class Watch:
     """Watch an agent and its network in a window, or write one lifetime as a GIF.
 

@@ -85,18 +85,50 @@ def compared_curves(
     """
     figure = new_figure(11, 4.4)
     for effort, axes in enumerate(figure.subplots(1, 2, sharey=True)):
-        right = 0.0
-        for (name, curves), color in zip(groups.items(), itertools.cycle(COLOURS)):
-            # Where all curves of the group are known.
-            low, high = max(curve[effort][0] for curve in curves), min(curve[effort][-1] for curve in curves)
-            x = np.linspace(low, high, 200)
-            ys = [np.interp(x, curve[effort], curve[2]) for curve in curves]
-            axes.plot(x, np.median(ys, 0), color=color, linewidth=2, label=name)
-            axes.fill_between(x, *np.quantile(ys, (0.25, 0.75), 0), color=color, alpha=0.18, linewidth=0)
-            right = max(right, high)
+        chosen = {name: [(curve[effort], curve[2]) for curve in curves] for name, curves in groups.items()}
+        right = _draw_groups(axes, chosen, log=False)
         dress(axes, right, (labels[effort], labels[2] if effort == 0 else ""))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False, labelcolor=INK)
     save(figure, path)
+
+
+def curves_of_groups(
+    path: Path, groups: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], labels: tuple[str, str], log: bool
+) -> None:
+    """Draw groups of curves: median, and quartiles as a band.
+
+    Args:
+        path: of the PNG file.
+        groups: by name, curves of a group, each of effort and result, one-dimensional and of the same length.
+        labels: of both.
+        log: whether the axis of effort is logarithmic.
+    """
+    figure = new_figure(7.2, 4.2)
+    axes = figure.add_subplot()
+    right = _draw_groups(axes, groups, log)
+    dress(axes, right, labels)
+    if log:
+        axes.set_xscale("log")
+        axes.set_xlim(min(curve[0][0] for curves in groups.values() for curve in curves), right)
+        axes.xaxis.set_major_formatter(lambda value, _: number(value))
+    if len(groups) > 1:
+        axes.legend(frameon=False, labelcolor=INK)
+    save(figure, path)
+
+
+def _draw_groups(axes: Any, groups: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], log: bool) -> float:
+    """Draw each group's median and quartiles where all its curves are known; return the right end."""
+    ends = []
+    for (name, curves), color in zip(groups.items(), itertools.cycle(COLOURS)):
+        low, high = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+        at = (np.geomspace if log else np.linspace)(low, high, 200)
+        ys = [np.interp(at, x, y) for x, y in curves]
+        # A line through a single point would not be seen.
+        marker = "o" if low == high else None
+        axes.plot(at, np.median(ys, 0), color=color, linewidth=2, label=name, marker=marker)
+        axes.fill_between(at, *np.quantile(ys, (0.25, 0.75), 0), color=color, alpha=0.18, linewidth=0)
+        ends.append(high)
+    return float(max(ends))
 
 
 def animation(path: Path, frames: Sequence[np.ndarray], fps: int) -> None:

@@ -1,0 +1,120 @@
+"""The ``curves`` command: learning curves of several runs in one figure.
+
+Runs that differ in nothing but their seed are one group, drawn as its median and quartiles.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plastic_rl import folders
+from plastic_rl.config import Curves
+from plastic_rl.errors import UsageError, UserError
+from plastic_rl.files import write_atomically
+from plastic_rl.plots import curves_of_groups
+
+COLUMN = {"maze": "return_mean", "memorize": "wrong_bits", "images": "loss", "omniglot": "validation_accuracy"}
+LENGTHS = ("steps", "decay_steps", "episodes", "decay_episodes")
+# Settings that change nothing that is learned.
+ASIDE = (
+    "seed", "out", "resume", "threads", "device", "tensorboard", "checkpoint_every", "eval_episodes", "data_dir",
+    "log_every", "validate_every", "validation_episodes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is drawn of a run: its settings, and points of its course, all of the same length."""
+
+    settings: dict[str, Any]
+    seed: int
+    effort: np.ndarray  # steps or episodes
+    seconds: np.ndarray
+    result: np.ndarray
+
+
+def curves(config: Curves) -> None:
+    """Draw the curves of runs, and write what is drawn as CSV beside the figure.
+
+    Raises:
+        UserError: a folder is not a run, or its metrics.csv is damaged or still empty.
+        UsageError: the runs are of different commands, or have no such column.
+    """
+    folders_, commands = config.runs, {}
+    for folder in folders_:
+        commands[folder] = folders.read_config(folder)["command"]
+    if len(set(commands.values())) > 1:
+        told = ", ".join(f"{folder} is of {command}" for folder, command in commands.items())
+        raise UsageError(f"runs of one command can be drawn together: {told}")
+    command = commands[folders_[0]]
+    column = config.column or COLUMN.get(command, "loss")
+    found = [_read(folder, column, config.points, config.log) for folder in folders_]
+    groups: dict[str, list[Curve]] = {}
+    for name, curve in zip(labels([curve.settings for curve in found]), found, strict=True):
+        groups.setdefault(name, []).append(curve)
+    folders.make_folder(config.out.absolute().parent, "--out")
+    what = "environment steps" if command == "maze" else "episodes"
+    drawn = {name: [(curve.effort, curve.result) for curve in group] for name, group in groups.items()}
+    curves_of_groups(config.out, drawn, (what, column.replace("_", " ")), config.log)
+    table = config.out.with_suffix(".csv")
+    write_atomically(table, _as_csv(groups, what.split()[-1], column))
+    print(f"figure: {config.out}\npoints: {table}")
+
+
+def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name each of some settings by as few of their values as tell them apart; the same name for the same settings."""
+    names = list(dict.fromkeys(name for one in settings for name in one if name not in ASIDE))
+    names.sort(key=lambda name: name in LENGTHS)  # the last that runs are told apart by
+
+    def apart(chosen: Sequence[str]) -> int:
+        return len({tuple(repr(one.get(name)) for name in chosen) for one in settings})
+
+    chosen: list[str] = []
+    for name in names:
+        if apart([*chosen, name]) > apart(chosen):
+            chosen.append(name)
+    return [", ".join(_said(name, one.get(name)) for name in chosen) or "all" for one in settings]
+
+
+def _said(name: str, value: Any) -> str:
+    """A setting and its value in words: a word speaks for itself."""
+    return value if isinstance(value, str) else f"{name.replace('_', ' ')} {value}"
+
+
+def _read(folder: Path, column: str, points: int, log: bool) -> Curve:
+    settings = folders.read_config(folder)["run"]
+    course = folders.Course(folder, [])
+    rows = course.rows()
+    if not rows:
+        raise UserError(f"{folder} has no curve yet: {course.path} has no rows")
+    effort = next(iter(rows[0]))
+    rows = [row for row in rows if column in row]
+    if not rows:
+        known = ", ".join(name for name in course.rows()[-1] if name not in (effort, "seconds"))
+        raise UsageError(f"{folder} has no column {column!r}: its last row has {known}; name one with --column")
+    x, seconds, y = (np.array([row[name] for row in rows]) for name in (effort, "seconds", column))
+    return Curve(settings, settings.get("seed", 0), *_averaged(points, log, x, seconds, y))
+
+
+def _averaged(points: int, log: bool, x: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """Means over at most so many parts of equal length, on a logarithmic axis if ``log``."""
+    edges = (np.geomspace if log else np.linspace)(x[0], x[-1], points + 1)[1:-1]
+    part = np.searchsorted(edges, x, side="left")
+    counts = np.bincount(part)
+    return [np.bincount(part, values)[counts > 0] / counts[counts > 0] for values in (x, *others)]
+
+
+def _as_csv(groups: Mapping[str, Sequence[Curve]], effort: str, column: str) -> bytes:
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(["runs", "seed", effort, "seconds", column])
+    for name, group in groups.items():
+        for curve in group:
+            for row in zip(curve.effort, curve.seconds, curve.result, strict=True):
+                writer.writerow([name, curve.seed, *(f"{value:.6g}" for value in row)])
+    return content.getvalue().encode()
