@@ -363,7 +363,7 @@ class Memorize(CompletionRun):
         return {name: getattr(self, name) for name in names}
 
 
-IMAGES_TUNED: dict[str, Any] = {"episodes": 16_000, "batch_size": 4, "learning_rate": 3e-4, "init_alpha": 0.01}
+IMAGES_TUNED: dict[str, Any] = {"episodes": 16_000, "batch_size": 1, "learning_rate": 1.5e-4, "init_alpha": 0.01}
 
 
 @dataclass(frozen=True)
