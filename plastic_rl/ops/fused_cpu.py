@@ -179,12 +179,9 @@ class _Problem(NamedTuple):
     kernels: kernels_cpu.Kernels
     w: np.ndarray  # (N, m)
     alpha: np.ndarray  # (N, m)
-    eta: np.floating
-    bound: np.floating
+    law: kernels_cpu.Law
     relu: bool
     clamp: np.ndarray  # (T, B, N), or empty
-    runs: np.ndarray  # (T,), from ``_runs``
-    fade: np.ndarray  # (2, T + 1), [:, k]: what k updates by hebb leave of a trace, and the rest of 1
     episode_start: np.ndarray  # (T, B)
     x: np.ndarray  # (T + 1, B, m): the initial hidden state, then the outputs
     snapshots: np.ndarray  # (S, B, N, m)
@@ -226,12 +223,9 @@ def _problem(
         kernels_cpu.build(rule),
         weights,
         plan.pad_matrix(alpha.expand(n, n)),
-        real(eta.item()),
-        real(bound),
+        kernels_cpu.Law(real(eta.item()), real(bound), runs, np.array([left, 1 - left], real)),
         relu,
         np.empty((0, 0, 0), weights.dtype) if clamp is None else _array(clamp),
-        runs,
-        np.array([left, 1 - left], weights.dtype),
         np.zeros((steps, batch), bool) if episode_start is None else _array(episode_start),
         x,
         empty((snapshots, batch, plan.rows, plan.width), weights.dtype),
@@ -261,7 +255,7 @@ def _forward(p: _Problem, u: np.ndarray, h: np.ndarray) -> None:
 
     def steps(_: None, group: int, done: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
         return p.kernels.forward(
-            u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.runs, p.fade, p.episode_start, p.x, h, p.snapshots,
+            u, p.w, p.alpha, p.law, p.relu, p.clamp, p.episode_start, p.x, h, p.snapshots,
             p.plan.every, done, p.plan.steps, *p.plan.episodes(group), *p.plan.columns(c0, c1), meeting, parties,
         )  # fmt: skip
 
@@ -287,7 +281,7 @@ def _backward(
     """
     plan, x = p.plan, p.x
     n, rows, m, real = plan.n, plan.rows, plan.width, x.dtype
-    runs = p.runs if p.rule == "hebb" and not needs_clamp else np.zeros_like(p.runs)
+    law = p.law if p.rule == "hebb" and not needs_clamp else p.law._replace(runs=np.zeros_like(p.law.runs))
     gz = empty((plan.steps, plan.batch, m), real)
     gclamp = np.empty_like(p.clamp)
     g = zeros(trace.shape, real) if gtrace is None else gtrace
@@ -304,7 +298,7 @@ def _backward(
 
     def steps(segment: np.ndarray, group: int, done: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
         return plan.steps - p.kernels.backward(
-            p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, runs, p.fade, p.episode_start, x, trace, p.snapshots,
+            p.w, p.alpha, law, p.relu, p.clamp, p.episode_start, x, trace, p.snapshots,
             plan.every, plan.stride, goutputs, gtrace is not None, gz, gclamp, g, galpha[group], gw[group], geta,
             ghidden, segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
             0, plan.steps - done, *plan.episodes(group), plan.chunk, c0, c1, meeting, parties,
@@ -455,7 +449,7 @@ class Stepper:
 
         def share(b0: int, b1: int) -> None:
             p.kernels.forward(
-                self._u, p.w, p.alpha, p.eta, p.bound, p.relu, p.clamp, p.runs, p.fade, p.episode_start, p.x, self._h,
+                self._u, p.w, p.alpha, p.law, p.relu, p.clamp, p.episode_start, p.x, self._h,
                 p.snapshots, p.plan.every, t, t + 1, b0, b1, 0, p.plan.width, _ALONE, 1,
             )  # fmt: skip
 
@@ -485,7 +479,7 @@ class Stepper:
         # In between, the trace is one update behind: that of step t - 1 waits for step t's pass.
         before = torch.from_numpy(p.x[t - 1, :, : p.plan.n])
         before = torch.where(self._starts[t - 1, :, None], 0.0, before)
-        return hidden, self._rule(trace, before, hidden, float(p.eta))
+        return hidden, self._rule(trace, before, hidden, float(p.law.eta))
 
     @property
     def can_replay(self) -> bool:

@@ -9,8 +9,7 @@ Where an array's last dimension runs over post neurons j, it is padded with zero
 and vectors run along it. Where the one before runs over pre neurons i, it is padded to ``rows``, whole ``ROWS``, and
 rows are taken two or four at a time, which share what is loaded per column. ``n`` is the number of neurons. ``x``
 (T + 1, B, m) holds the initial hidden state at 0 and the output of step t at t + 1: ``x[t]`` is the activity *before*
-step t. ``runs`` (T,) says from how many equal updates on step t is the first, 0 where it is not held, and ``fade``
-(2, T + 1) what k updates by hebb leave of a trace, and the rest of 1.
+step t.
 """
 
 from functools import lru_cache
@@ -58,6 +57,19 @@ PATIENCE = 200_000  # looks at a meeting
 CODES = {"hebb": HEBB, "oja": OJA, "clip": CLIP}
 
 
+class Law(NamedTuple):
+    """How the traces change: eta; clip's bound; and where updates are equal, which go without products.
+
+    runs (T,): from how many equal updates on step t is the first; 0 where it is not held. fade (2, T + 1), [:, k]: what
+    k updates by hebb leave of a trace, and the rest of 1.
+    """
+
+    eta: np.floating
+    bound: np.floating
+    runs: np.ndarray
+    fade: np.ndarray
+
+
 @_inline
 def pre(x, episode_start, t, b, i):
     """Activity of neuron i before step t as that step sees it: zero at an episode's start."""
@@ -103,13 +115,13 @@ def activate(row, relu):
 
 
 @_inline
-def advance(rule, h, pre, x, gain, eta, bound):
+def advance(rule, law, h, pre, x, gain):
     """The rule, on a vector of the trace: x is the activity of the post neurons, gain is eta * x."""
     if rule == HEBB:
-        return multiply_add(h, splat(type(eta)(1) - eta), pre * gain)
+        return multiply_add(h, splat(type(law.eta)(1) - law.eta), pre * gain)
     if rule == OJA:
         return h + gain * (pre - x * h)
-    return limit(h + pre * gain, bound)
+    return limit(h + pre * gain, law.bound)
 
 
 @_inline
@@ -121,7 +133,7 @@ def copy_rows(to, at, source, start, rows, m, j0, j1):
 
 
 @_inline
-def advance_rows(rule, w, a, eta, bound, x, h, hb, xb, zb, i0, i1, j0, j1):
+def advance_rows(rule, law, w, a, x, h, hb, xb, zb, i0, i1, j0, j1):
     """Rows i0 to i1 of an episode's trace one step on, and their share in the next step's net input."""
     literally(rule)
     batch, m = x.shape[1:]
@@ -134,11 +146,11 @@ def advance_rows(rule, w, a, eta, bound, x, h, hb, xb, zb, i0, i1, j0, j1):
         hi1, hi2, hi3 = hi0 + m, hi0 + 2 * m, hi0 + 3 * m
         for j in range(j0, j1, lanes_of(x)):
             xj = load(x, xb + j)
-            gain = splat(eta) * xj
-            h0 = advance(rule, load(h, hi0 + j), p0, xj, gain, eta, bound)
-            h1 = advance(rule, load(h, hi1 + j), p1, xj, gain, eta, bound)
-            h2 = advance(rule, load(h, hi2 + j), p2, xj, gain, eta, bound)
-            h3 = advance(rule, load(h, hi3 + j), p3, xj, gain, eta, bound)
+            gain = splat(law.eta) * xj
+            h0 = advance(rule, law, load(h, hi0 + j), p0, xj, gain)
+            h1 = advance(rule, law, load(h, hi1 + j), p1, xj, gain)
+            h2 = advance(rule, law, load(h, hi2 + j), p2, xj, gain)
+            h3 = advance(rule, law, load(h, hi3 + j), p3, xj, gain)
             store(h, hi0 + j, h0)
             store(h, hi1 + j, h1)
             store(h, hi2 + j, h2)
@@ -164,7 +176,7 @@ def rebuilt_from(episode_start, s0, s1, b):
 
 
 @_inlined_whole
-def rebuild(rule, eta, bound, x, traces, at, first, s1, fresh, b, i, j):
+def rebuild(rule, law, x, traces, at, first, s1, fresh, b, i, j):
     """The trace of step s1, at vector j of rows i and i + 1, from that of step ``first``: zero or at ``traces[at]``."""
     batch, m = x.shape[1:]
     if fresh:
@@ -174,40 +186,40 @@ def rebuild(rule, eta, bound, x, traces, at, first, s1, fresh, b, i, j):
     for s in range(first, s1):
         p = (s * batch + b) * m
         xj = load(x, p + batch * m + j)
-        gain = splat(eta) * xj
-        h0 = advance(rule, h0, spread(x, p + i), xj, gain, eta, bound)
-        h1 = advance(rule, h1, spread(x, p + i + 1), xj, gain, eta, bound)
+        gain = splat(law.eta) * xj
+        h0 = advance(rule, law, h0, spread(x, p + i), xj, gain)
+        h1 = advance(rule, law, h1, spread(x, p + i + 1), xj, gain)
     return h0, h1
 
 
 @_inlined_whole
-def advance_runs(rule, eta, bound, runs, fade, x, h0, h1, first, s1, b, i, j):
+def advance_runs(rule, law, x, h0, h1, first, s1, b, i, j):
     """Take vector j of rows i and i + 1 of the trace of step ``first`` to that of step s1; equal updates are one."""
     batch, m = x.shape[1:]
     s = first
     while s < s1:
-        p, k = (s * batch + b) * m, min(max(runs[s], 1), s1 - s)
+        p, k = (s * batch + b) * m, min(max(law.runs[s], 1), s1 - s)
         xj = load(x, p + batch * m + j)
-        gain = splat(eta) * xj
+        gain = splat(law.eta) * xj
         if rule == HEBB and k > 1:
-            gain = splat(fade[1, k]) * xj
-            h0 = multiply_add(h0, splat(fade[0, k]), spread(x, p + i) * gain)
-            h1 = multiply_add(h1, splat(fade[0, k]), spread(x, p + i + 1) * gain)
+            gain = splat(law.fade[1, k]) * xj
+            h0 = multiply_add(h0, splat(law.fade[0, k]), spread(x, p + i) * gain)
+            h1 = multiply_add(h1, splat(law.fade[0, k]), spread(x, p + i + 1) * gain)
         else:
-            h0 = advance(rule, h0, spread(x, p + i), xj, gain, eta, bound)
-            h1 = advance(rule, h1, spread(x, p + i + 1), xj, gain, eta, bound)
+            h0 = advance(rule, law, h0, spread(x, p + i), xj, gain)
+            h1 = advance(rule, law, h1, spread(x, p + i + 1), xj, gain)
         s += k
     return h0, h1
 
 
 @_inlined_whole
-def rebuild_runs(rule, eta, bound, runs, fade, x, traces, at, first, s1, fresh, b, i, j):
+def rebuild_runs(rule, law, x, traces, at, first, s1, fresh, b, i, j):
     """``rebuild``, over runs."""
     if fresh:
         h0, h1 = splat(x.dtype.type(0)), splat(x.dtype.type(0))
     else:
         h0, h1 = load(traces, at), load(traces, at + x.shape[2])
-    return advance_runs(rule, eta, bound, runs, fade, x, h0, h1, first, s1, b, i, j)
+    return advance_runs(rule, law, x, h0, h1, first, s1, b, i, j)
 
 
 @_inline
@@ -220,7 +232,7 @@ def reached(runs, every, t):
 
 
 @_inlined_whole
-def catch_up(rule, eta, bound, runs, fade, episode_start, x, h, s0, s1, b0, b1, j0, j1):
+def catch_up(rule, law, episode_start, x, h, s0, s1, b0, b1, j0, j1):
     """Take h from the trace of step s0 to that of step s1."""
     rows, m = h.shape[1:]
     for b in range(b0, b1):
@@ -228,7 +240,7 @@ def catch_up(rule, eta, bound, runs, fade, episode_start, x, h, s0, s1, b0, b1, 
         for i in range(0, rows, 2):
             for j in range(j0, j1, lanes_of(x)):
                 at = (b * rows + i) * m + j
-                h0, h1 = rebuild_runs(rule, eta, bound, runs, fade, x, h, at, first, s1, fresh, b, i, j)
+                h0, h1 = rebuild_runs(rule, law, x, h, at, first, s1, fresh, b, i, j)
                 store(h, at, h0)
                 store(h, at + m, h1)
 
@@ -240,7 +252,7 @@ def kept_step(start, stride, k):
 
 
 @_inline
-def recompute_rows(rule, lag, eta, bound, runs, fade, x, segment, old, new, first, s1, fresh, b, rows, j0, j1):
+def recompute_rows(rule, lag, law, x, segment, old, new, first, s1, fresh, b, rows, j0, j1):
     """The trace of step s1, at ``segment[new]``, from that of step ``first`` at ``segment[old]``.
 
     ``lag``, a constant to the compiler, is s1 - ``first`` in the common case: not fresh; else it is -1.
@@ -254,16 +266,16 @@ def recompute_rows(rule, lag, eta, bound, runs, fade, x, segment, old, new, firs
         for j in range(j0, j1, lanes_of(x)):
             at = i * m + j
             if lag >= 0:
-                h0, h1 = rebuild(rule, eta, bound, x, segment, old + at, first, s1, fresh, b, i, j)
+                h0, h1 = rebuild(rule, law, x, segment, old + at, first, s1, fresh, b, i, j)
             else:
-                h0, h1 = rebuild_runs(rule, eta, bound, runs, fade, x, segment, old + at, first, s1, fresh, b, i, j)
+                h0, h1 = rebuild_runs(rule, law, x, segment, old + at, first, s1, fresh, b, i, j)
             store(segment, new + at, h0)
             store(segment, new + at + m, h1)
 
 
 @_inlined_whole
 def recompute(
-    rule, eta, bound, runs, fade, episode_start, x, trace, snapshots, every, segment, stride, start, end, b0, b1, j0, j1
+    rule, law, episode_start, x, trace, snapshots, every, segment, stride, start, end, b0, b1, j0, j1
 ):  # fmt: skip
     """Fill ``segment`` with every stride-th trace of the steps from start to end, row by row."""
     rows, m = trace.shape[1:]
@@ -282,13 +294,9 @@ def recompute(
             s1 = kept_step(start, stride, k)
             first, fresh = rebuilt_from(episode_start, kept_step(start, stride, k - 1), s1, b)
             if fresh or s1 - first != STRIDE:
-                recompute_rows(
-                    rule, -1, eta, bound, runs, fade, x, segment, old, new, first, s1, fresh, b, rows, j0, j1
-                )
+                recompute_rows(rule, -1, law, x, segment, old, new, first, s1, fresh, b, rows, j0, j1)
             else:
-                recompute_rows(
-                    rule, STRIDE, eta, bound, runs, fade, x, segment, old, new, first, s1, fresh, b, rows, j0, j1
-                )
+                recompute_rows(rule, STRIDE, law, x, segment, old, new, first, s1, fresh, b, rows, j0, j1)
 
 
 @_inline
@@ -304,9 +312,7 @@ def free_steps(runs, episode_start, t0, t1, b):
 
 
 @_inline
-def add_weights(
-    rule, plain, eta, bound, runs, fade, steps, episode_start, x, segment, gz, gw, ga, t0, t1, b, b0, j0, j1
-):
+def add_weights(rule, plain, law, steps, episode_start, x, segment, gz, gw, ga, t0, t1, b, b0, j0, j1):
     """Add the gradients of w and alpha over an episode's steps t0 to t1, with the traces recomputed in registers.
 
     ``plain``, a constant to the compiler: there is a step t0 - 1, no episode starts from it on, and none is held.
@@ -328,9 +334,9 @@ def add_weights(
                     before0, before1 = spread(x, at - batch * m + i), spread(x, at - batch * m + i + 1)
                     for _ in range(t0, t1):
                         p0, p1, xj = spread(x, at + i), spread(x, at + i + 1), load(x, at + j)
-                        gain = splat(eta) * xj
-                        h0 = advance(rule, h0, before0, xj, gain, eta, bound)
-                        h1 = advance(rule, h1, before1, xj, gain, eta, bound)
+                        gain = splat(law.eta) * xj
+                        h0 = advance(rule, law, h0, before0, xj, gain)
+                        h1 = advance(rule, law, h1, before1, xj, gain)
                         gj = load(gz, at + j)
                         g0, g1 = p0 * gj, p1 * gj
                         w0, w1 = w0 + g0, w1 + g1
@@ -342,7 +348,7 @@ def add_weights(
                         t, at = steps[k, 0], (steps[k, 0] * batch + b) * m
                         if steps[k, 2]:
                             h0, h1 = zero, zero
-                        h0, h1 = advance_runs(rule, eta, bound, runs, fade, x, h0, h1, steps[k, 1], t, b, i, j)
+                        h0, h1 = advance_runs(rule, law, x, h0, h1, steps[k, 1], t, b, i, j)
                         gj = load(gz, at + j)
                         g0 = splat(pre(x, episode_start, t, b, i)) * gj
                         g1 = splat(pre(x, episode_start, t, b, i + 1)) * gj
@@ -357,7 +363,7 @@ def add_weights(
 
 @_inlined_whole
 def sum_last(
-    rule, eta, bound, runs, fade, episode_start, x, traces, s0, g, post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1
+    rule, law, episode_start, x, traces, s0, g, post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1
 ):  # fmt: skip
     """The sums over the gradient of the last trace, which no step after it has made."""
     rows, m = g.shape[1:]
@@ -374,10 +380,10 @@ def sum_last(
                 sum0, sum1 = zero, zero
                 for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
                     v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
-                    h0, h1 = rebuild_runs(rule, eta, bound, runs, fade, x, traces, hi + j, first, last, fresh, b, i, j)
+                    h0, h1 = rebuild_runs(rule, law, x, traces, hi + j, first, last, fresh, b, i, j)
                     if rule == CLIP:
-                        v0 = where_within(v0, h0 + p0 * (splat(eta) * xj), bound)
-                        v1 = where_within(v1, h1 + p1 * (splat(eta) * xj), bound)
+                        v0 = where_within(v0, h0 + p0 * (splat(law.eta) * xj), law.bound)
+                        v1 = where_within(v1, h1 + p1 * (splat(law.eta) * xj), law.bound)
                         store(g, gi + j, v0)
                         store(g, gi + m + j, v1)
                     store(post_sum, bi + j, load(post_sum, bi + j) + v0 * p0 + v1 * p1)
@@ -431,7 +437,7 @@ def update_change(rule, x, post_sum, decay_sum):
 
 @_inlined_whole
 def into_outputs(
-    rule, eta, relu, clamp, runs, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta, b0, b1, chunk, c0, c1
+    rule, law, relu, clamp, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta, b0, b1, chunk, c0, c1
 ):
     """The gradient of step t's outputs, through the nonlinearity or into the clamp; eta's share of its update."""
     n, m = gout.shape[2], x.shape[2]
@@ -440,13 +446,13 @@ def into_outputs(
         gx, xj = gz[t, b, j0:j1], x[t + 1, b, j0:j1]
         gz[t, b, j0 : min(n, j1)] = gout[t, b, j0 : min(n, j1)]
         gz[t, b, min(n, j1) : j1] = 0
-        add_scaled(gx, eta, post_sum[b, j0:j1])
+        add_scaled(gx, law.eta, post_sum[b, j0:j1])
         if t < gout.shape[0] - 1:
             for c in range(into_pre.shape[1]):
                 add_scaled(gx, x.dtype.type(1), into_pre[(t + 1) % 2, c, b, j0:j1])
         if rule == OJA:
-            add_decay(gx, eta, xj, decay_sum[b, j0:j1])
-        if runs[t] == 0:
+            add_decay(gx, law.eta, xj, decay_sum[b, j0:j1])
+        if law.runs[t] == 0:
             for c in range(c0, c1):
                 k0, k1 = c * chunk, min(m, (c + 1) * chunk)
                 geta[b, c] += update_change(rule, x[t + 1, b, k0:k1], post_sum[b, k0:k1], decay_sum[b, k0:k1])
@@ -461,18 +467,18 @@ def into_outputs(
 
 
 @_inline
-def into_trace(rule, v, gj, aj, p, post, eta):
+def into_trace(rule, law, v, gj, aj, p, post):
     """The gradient of a step's trace from that of the next step's trace, clip's limit apart."""
     if rule == HEBB:
-        v = v * splat(type(eta)(1) - eta)
+        v = v * splat(type(law.eta)(1) - law.eta)
     if rule == OJA:
-        v = v + splat(-eta) * post * post * v
+        v = v + splat(-law.eta) * post * post * v
     return v + p * aj * gj
 
 
 @_inline
 def through_rows(
-    rule, lag, first, fresh, still, w, a, eta, bound, runs, fade, x, t, traces, g, gz, post_sum, decay_sum, pre_sum,
+    rule, lag, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum, decay_sum, pre_sum,
     decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
 ):  # fmt: skip
     """``into_traces`` for rows i0 to i1 of one episode, whose trace of step t - 1 is rebuilt from ``first`` on.
@@ -505,26 +511,24 @@ def through_rows(
                 v0, a0 = load(g, gi + j), load(a, wi + j)
                 v1, a1 = load(g, gi + m + j), load(a, wi + m + j)
                 if lag >= 0:
-                    old0, old1 = rebuild(rule, eta, bound, x, traces, hi + j, first, s1, fresh, b, i, j)
+                    old0, old1 = rebuild(rule, law, x, traces, hi + j, first, s1, fresh, b, i, j)
                 else:
-                    old0, old1 = rebuild_runs(
-                        rule, eta, bound, runs, fade, x, traces, hi + j, first, s1, fresh, b, i, j
-                    )
+                    old0, old1 = rebuild_runs(rule, law, x, traces, hi + j, first, s1, fresh, b, i, j)
                 h0, h1, xj = old0, old1, load(x, xi + j)
-                gain = splat(eta) * xj
+                gain = splat(law.eta) * xj
                 if started:
-                    h0 = advance(rule, old0, before0, xj, gain, eta, bound)
-                    h1 = advance(rule, old1, before1, xj, gain, eta, bound)
+                    h0 = advance(rule, law, old0, before0, xj, gain)
+                    h1 = advance(rule, law, old1, before1, xj, gain)
                 into0 = into0 + gj * (load(w, wi + j) + a0 * h0)
                 into1 = into1 + gj * (load(w, wi + m + j) + a1 * h1)
                 if rule == HEBB:
                     decay = decay + v0 * h0 + v1 * h1
-                v0 = into_trace(rule, v0, gj, a0, p0, post, eta)
-                v1 = into_trace(rule, v1, gj, a1, p1, post, eta)
+                v0 = into_trace(rule, law, v0, gj, a0, p0, post)
+                v1 = into_trace(rule, law, v1, gj, a1, p1, post)
                 if started:
                     if rule == CLIP:
-                        v0 = where_within(v0, old0 + before0 * gain, bound)
-                        v1 = where_within(v1, old1 + before1 * gain, bound)
+                        v0 = where_within(v0, old0 + before0 * gain, law.bound)
+                        v1 = where_within(v1, old1 + before1 * gain, law.bound)
                     store(post_sum, bi + j, load(post_sum, bi + j) + v0 * before0 + v1 * before1)
                     sum0 = sum0 + v0 * xj
                     sum1 = sum1 + v1 * xj
@@ -533,15 +537,15 @@ def through_rows(
                 store(g, gi + j, v0)
                 store(g, gi + m + j, v1)
             store(decayed, (b * chunks + c) * lanes, decay)
-            into_pre[t % 2, c, b, i] = total(into0) + eta * pre_sum[c, b, i]
-            into_pre[t % 2, c, b, i + 1] = total(into1) + eta * pre_sum[c, b, i + 1]
+            into_pre[t % 2, c, b, i] = total(into0) + law.eta * pre_sum[c, b, i]
+            into_pre[t % 2, c, b, i + 1] = total(into1) + law.eta * pre_sum[c, b, i + 1]
             pre_sum[c, b, i] = total(sum0)
             pre_sum[c, b, i + 1] = total(sum1)
 
 
 @_inlined_whole
 def into_traces(
-    rule, w, a, eta, bound, runs, fade, episode_start, x, t, traces, s0, g, gz, post_sum, decay_sum, pre_sum, decayed,
+    rule, law, w, a, episode_start, x, t, traces, s0, g, gz, post_sum, decay_sum, pre_sum, decayed,
     into_pre, b0, b1, chunk, c0, c1,
 ):  # fmt: skip
     """One pass over the rows: the gradients of the trace and the activity before step t, and step t - 1's sums."""
@@ -560,29 +564,29 @@ def into_traces(
             still = t == 0 or episode_start[s1, b]
             if still or fresh or s1 - first >= STRIDE:
                 through_rows(
-                    rule, -1, first, fresh, still, w, a, eta, bound, runs, fade, x, t, traces, g, gz, post_sum,
+                    rule, -1, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
                     decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
                 )  # fmt: skip
             elif first == s1:
                 through_rows(
-                    rule, 0, first, fresh, still, w, a, eta, bound, runs, fade, x, t, traces, g, gz, post_sum,
+                    rule, 0, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
                     decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
                 )  # fmt: skip
             elif first == s1 - 1:
                 through_rows(
-                    rule, 1, first, fresh, still, w, a, eta, bound, runs, fade, x, t, traces, g, gz, post_sum,
+                    rule, 1, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
                     decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
                 )  # fmt: skip
             else:
                 through_rows(
-                    rule, 2, first, fresh, still, w, a, eta, bound, runs, fade, x, t, traces, g, gz, post_sum,
+                    rule, 2, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
                     decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
                 )  # fmt: skip
 
 
 @_inlined_whole
 def through_held(
-    eta, runs, fade, episode_start, x, t0, t1, traces, s0, g, gz, post_sum, pre_sum, decayed, into_pre, b0, b1,
+    law, episode_start, x, t0, t1, traces, s0, g, gz, post_sum, pre_sum, decayed, into_pre, b0, b1,
     chunk, c0, c1,
 ):  # fmt: skip
     """``into_traces`` with the rule hebb for steps t1 down to t0, all of them held: one pass for all, without products.
@@ -594,7 +598,7 @@ def through_held(
     rows, m = g.shape[1:]
     lanes = lanes_of(x)
     batch, chunks = x.shape[1], into_pre.shape[1]
-    zero, keep, far, old = splat(x.dtype.type(0)), splat(fade[0, 1]), splat(fade[0, t1 - t0]), max(t0 - 1, 0)
+    zero, keep, far, old = splat(x.dtype.type(0)), splat(law.fade[0, 1]), splat(law.fade[0, t1 - t0]), max(t0 - 1, 0)
     decayed[b0:b1, c0:c1] = 0
     gz[t0:t1, b0:b1, c0 * chunk : min(m, c1 * chunk)] = 0
     for b in range(b0, b1):
@@ -610,17 +614,17 @@ def through_held(
                 decay = load(decayed, (b * chunks + c) * lanes)
                 for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
                     v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
-                    h0, h1 = rebuild_runs(HEBB, eta, eta, runs, fade, x, traces, hi + j, first, old, fresh, b, i, j)
+                    h0, h1 = rebuild_runs(HEBB, law, x, traces, hi + j, first, old, fresh, b, i, j)
                     if t0 > 0:
-                        gain = splat(eta) * xj
-                        h0 = advance(HEBB, h0, before0, xj, gain, eta, eta)
-                        h1 = advance(HEBB, h1, before1, xj, gain, eta, eta)
+                        gain = splat(law.eta) * xj
+                        h0 = advance(HEBB, law, h0, before0, xj, gain)
+                        h1 = advance(HEBB, law, h1, before1, xj, gain)
                     change0, change1 = zero, zero
                     s = t0
                     while s <= t1:
-                        at, k = (s * batch + b) * m, min(runs[s], t1 + 1 - s)
-                        post, left, reach = load(x, at + batch * m + j), splat(fade[0, k]), splat(fade[1, k])
-                        times = splat(type(eta)(k) * fade[0, k - 1])
+                        at, k = (s * batch + b) * m, min(law.runs[s], t1 + 1 - s)
+                        post, left, reach = load(x, at + batch * m + j), splat(law.fade[0, k]), splat(law.fade[1, k])
+                        times = splat(type(law.eta)(k) * law.fade[0, k - 1])
                         step0, step1 = spread(x, at + i) * post - h0, spread(x, at + i + 1) * post - h1
                         change0, change1 = change0 * left + times * step0, change1 * left + times * step1
                         h0, h1 = h0 + reach * step0, h1 + reach * step1
@@ -635,8 +639,8 @@ def through_held(
                     store(g, gi + j, v0)
                     store(g, gi + m + j, v1)
                 store(decayed, (b * chunks + c) * lanes, decay)
-                into_pre[t0 % 2, c, b, i] = eta * total(into0)
-                into_pre[t0 % 2, c, b, i + 1] = eta * total(into1)
+                into_pre[t0 % 2, c, b, i] = law.eta * total(into0)
+                into_pre[t0 % 2, c, b, i + 1] = law.eta * total(into1)
                 pre_sum[c, b, i] = total(sum0)
                 pre_sum[c, b, i + 1] = total(sum1)
 
@@ -669,7 +673,7 @@ def build(name: str) -> Kernels:
     rule = CODES[name]
 
     @_kernel
-    def forward(u, w, a, eta, bound, relu, clamp, runs, fade, episode_start, x, h, snapshots, every, t0, t1,
+    def forward(u, w, a, law, relu, clamp, episode_start, x, h, snapshots, every, t0, t1,
                 b0, b1, j0, j1, meeting, parties):  # fmt: skip
         """Steps t0 to t1 for episodes b0 to b1 and columns j0 to j1; returns the step to go on with.
 
@@ -686,12 +690,12 @@ def build(name: str) -> Kernels:
             for b in range(b0, b1):
                 x[t + 1, b, j0 : min(n, j1)] = u[t, b, j0 : min(n, j1)]
                 x[t + 1, b, min(n, j1) : j1] = 0
-            held = runs[t] > 0
+            held = law.runs[t] > 0
             due = t if held and (t + 1) % every == 0 else t - 1  # the step whose trace h is to hold now
             if not held or due == t:
-                s0 = reached(runs, every, t)
+                s0 = reached(law.runs, every, t)
                 if s0 < due:
-                    catch_up(rule, eta, bound, runs, fade, episode_start, x, h, s0, due, b0, b1, j0, j1)
+                    catch_up(rule, law, episode_start, x, h, s0, due, b0, b1, j0, j1)
             # The update that step t - 1 left to do and the product of step t share one pass over the trace.
             for i0 in range(0, 0 if held else rows, BLOCK):
                 i1 = min(i0 + BLOCK, rows)
@@ -708,7 +712,7 @@ def build(name: str) -> Kernels:
                                 z = z + spread(x, xb + i) * (load(w, at) + load(a, at) * load(h, hb + at))
                             store(x, zb + j, z)
                         continue
-                    advance_rows(rule, w, a, eta, bound, x, h, hb, xb, zb, i0, i1, j0, j1)
+                    advance_rows(rule, law, w, a, x, h, hb, xb, zb, i0, i1, j0, j1)
             for b in range(b0, b1):
                 activate(x[t + 1, b, j0:j1], relu)
                 if clamp.shape[0] > 0:
@@ -719,20 +723,20 @@ def build(name: str) -> Kernels:
             if parties > 1:
                 count_up(meeting)
         if t1 == steps:
-            s0 = reached(runs, every, steps)
+            s0 = reached(law.runs, every, steps)
             if s0 < steps - 1:
-                catch_up(rule, eta, bound, runs, fade, episode_start, x, h, s0, steps - 1, b0, b1, j0, j1)
+                catch_up(rule, law, episode_start, x, h, s0, steps - 1, b0, b1, j0, j1)
             for b in range(b0, b1):
                 for i in range(rows):
                     hi, xi = (b * rows + i) * m, (steps * batch + b) * m
                     before = splat(pre(x, episode_start, steps - 1, b, i))
                     for j in range(j0, j1, lanes):
                         xj = load(x, xi + j)
-                        store(h, hi + j, advance(rule, load(h, hi + j), before, xj, splat(eta) * xj, eta, bound))
+                        store(h, hi + j, advance(rule, law, load(h, hi + j), before, xj, splat(law.eta) * xj))
         return t1
 
     @_kernel
-    def backward(w, a, eta, bound, relu, clamp, runs, fade, episode_start, x, trace, snapshots, every, stride,
+    def backward(w, a, law, relu, clamp, episode_start, x, trace, snapshots, every, stride,
                  gout, has_gtrace, gz, gclamp, g, ga, gw, geta, ghidden,
                  segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
                  t0, t1, b0, b1, chunk, c0, c1, meeting, parties):  # fmt: skip
@@ -756,35 +760,35 @@ def build(name: str) -> Kernels:
                 return t + 1
             start = t - t % every
             end = min(start + every, steps)
-            idle = runs[start:end].all()  # then gz is zero in all steps, and only the first one's trace is asked for
+            idle = law.runs[start:end].all()  # then gz is zero, and only the first step's trace is asked for
             if t == end - 1:
                 recompute(
-                    rule, eta, bound, runs, fade, episode_start, x, trace, snapshots, every, segment, stride, start,
+                    rule, law, episode_start, x, trace, snapshots, every, segment, stride, start,
                     start + 1 if idle else end, b0, b1, left, right,
                 )  # fmt: skip
             k = (t - start) // stride
             if t == steps - 1 and has_gtrace:
                 sum_last(
-                    rule, eta, bound, runs, fade, episode_start, x, segment[k], kept_step(start, stride, k), g,
+                    rule, law, episode_start, x, segment[k], kept_step(start, stride, k), g,
                     post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1,
                 )  # fmt: skip
             into_outputs(
-                rule, eta, relu, clamp, runs, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta,
+                rule, law, relu, clamp, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta,
                 b0, b1, chunk, c0, c1,
             )  # fmt: skip
             low = t  # held steps are taken together, an odd number of them: then the halves of into_pre take turns
-            while runs[t] > 0 and low - 1 > start and runs[low - 1] > 0 and runs[low - 2] > 0:
+            while law.runs[t] > 0 and low - 1 > start and law.runs[low - 1] > 0 and law.runs[low - 2] > 0:
                 low -= 2
             k = (low - start) // stride
             traces, s0 = segment[k], kept_step(start, stride, k)
-            if runs[t] > 0:
+            if law.runs[t] > 0:
                 through_held(
-                    eta, runs, fade, episode_start, x, low, t, traces, s0, g, gz, post_sum, pre_sum, decayed, into_pre,
+                    law, episode_start, x, low, t, traces, s0, g, gz, post_sum, pre_sum, decayed, into_pre,
                     b0, b1, chunk, c0, c1,
                 )  # fmt: skip
             else:
                 into_traces(
-                    rule, w, a, eta, bound, runs, fade, episode_start, x, t, traces, s0, g, gz, post_sum, decay_sum,
+                    rule, law, w, a, episode_start, x, t, traces, s0, g, gz, post_sum, decay_sum,
                     pre_sum, decayed, into_pre, b0, b1, chunk, c0, c1,
                 )  # fmt: skip
             for b in range(b0, b1):
@@ -794,15 +798,15 @@ def build(name: str) -> Kernels:
                 ghidden[c0:c1, b0:b1] = into_pre[0, c0:c1, b0:b1]
             if low == start and not idle:
                 for b in range(b0, b1):
-                    steps_free = free_steps(runs, episode_start, start, end, b)
+                    steps_free = free_steps(law.runs, episode_start, start, end, b)
                     if start > 0 and not episode_start[start - 1 : end, b].any() and len(steps_free) == end - start:
                         add_weights(
-                            rule, True, eta, bound, runs, fade, steps_free, episode_start, x, segment, gz, gw, ga,
+                            rule, True, law, steps_free, episode_start, x, segment, gz, gw, ga,
                             start, end, b, b0, left, right,
                         )  # fmt: skip
                     else:
                         add_weights(
-                            rule, False, eta, bound, runs, fade, steps_free, episode_start, x, segment, gz, gw, ga,
+                            rule, False, law, steps_free, episode_start, x, segment, gz, gw, ga,
                             start, end, b, b0, left, right,
                         )  # fmt: skip
             if parties > 1:
