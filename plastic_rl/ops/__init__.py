@@ -96,10 +96,12 @@ def plastic_rnn(
     if obstacle := obstacles.get(engine):
         raise ValueError(f"engine {engine!r} {obstacle}; use engine='auto' or 'reference'")
     if engine == "auto":
-        # A step without a trace looks at the steps before it, one with a trace at all neurons: whatever is less.
+        # Without a trace, all steps are kept, and a step that is not held looks at those before it; with one, at all
+        # neurons: whatever is less.
         if (
             not obstacles["traceless"]
             and not u.is_meta
+            and u.shape[0] <= u.shape[2]
             and (TRACELESS_FROM * sum(traceless.free_steps(u.shape[0], clamp)) <= u.shape[2])
         ):
             engine = "traceless"

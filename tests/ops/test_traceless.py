@@ -129,17 +129,29 @@ def test_what_it_cannot_do_is_refused(Problem, changes, reason):
      (6, "shared", False, False), (15, "shared", True, True), (16, "shared", True, False)],
 )  # fmt: skip
 def test_auto_takes_it_where_it_is_the_fastest(Problem, monkeypatch, steps, alpha, clamps, taken):
-    """With 20 neurons: for at most 5 steps that are not clamped whole."""
+    """With 20 neurons: for at most 5 steps that are not clamped whole, and 20 in all."""
     problem = Problem.draw(steps, 2, 20, alpha=alpha)
     if clamps:
         problem.tensors["clamp"] = torch.full((steps, 2, 20), math.nan, dtype=torch.float64)
         clamp_whole_steps(problem)
+    assert took_traceless(problem, monkeypatch) == taken
+
+
+@pytest.mark.parametrize(("steps", "taken"), [(20, True), (21, False)])
+def test_auto_does_not_take_it_for_more_steps_than_neurons(Problem, monkeypatch, steps, taken):
+    problem = Problem.draw(steps, 2, 20, alpha="shared")
+    problem.tensors["clamp"] = torch.zeros(steps, 2, 20, dtype=torch.float64)
+    assert took_traceless(problem, monkeypatch) == taken
+
+
+def took_traceless(problem, monkeypatch):
+    """Whether auto took it, for what is right."""
     calls, sequence = [], traceless.sequence
     monkeypatch.setattr(traceless, "sequence", lambda *args: calls.append(args) or sequence(*args))
     expected = problem.run("reference")
     for have, want in zip(problem.run("auto"), expected, strict=True):
         torch.testing.assert_close(have, want)
-    assert bool(calls) == taken
+    return bool(calls)
 
 
 def test_long_sequence_in_float32_agrees_to_1e_5():
