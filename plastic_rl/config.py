@@ -363,7 +363,8 @@ class Memorize(CompletionRun):
         return {name: getattr(self, name) for name in names}
 
 
-IMAGES_TUNED: dict[str, Any] = {"episodes": 16_000, "batch_size": 1, "learning_rate": 1.5e-4, "init_alpha": 0.01}
+IMAGES_TUNED: dict[str, Any] = {"episodes": 16_000, "batch_size": 1, "learning_rate": 2e-4, "init_alpha": 0.01,
+                                "queries": 6}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -385,13 +386,16 @@ class Images(CompletionRun):
     cycles: int = 3
     """Times that each of the three images is presented."""
     test_steps: int = 3
-    """Steps for which the half image is shown."""
+    """Steps for which a half image is shown."""
+    queries: int | None = None
+    """Half images at the end of an episode of training, one after another. Default: the preset's, 6 or 1."""
 
     command: ClassVar[str] = "images"
 
     def __post_init__(self) -> None:
         """Check what can be checked without the images, which may have to be downloaded."""
         super().__post_init__()
+        _require_at_least(self, {"queries": 1})
         if self.data != "cifar10" and self.data_dir is not None:
             raise UsageError(f"--data-dir is for photographs, not for --data {self.data}: leave one of them out")
 
@@ -401,12 +405,12 @@ class Images(CompletionRun):
             return {"decay_episodes": self.episodes or IMAGES_TUNED["episodes"]} | IMAGES_TUNED
         return {
             "episodes": 40_000, "batch_size": 1, "learning_rate": 1e-4 if self.core == "plastic" else 3e-5,
-            "decay_episodes": 0, "init_alpha": 0.0,
+            "decay_episodes": 0, "init_alpha": 0.0, "queries": 1,
         }  # fmt: skip
 
     def task_settings(self) -> dict[str, Any]:
         """Return the settings of the task."""
-        names = ("presentation_steps", "blank_steps", "cycles", "test_steps")
+        names = ("presentation_steps", "blank_steps", "cycles", "test_steps", "queries")
         return {name: getattr(self, name) for name in names}
 
 

@@ -11,13 +11,13 @@ from plastic_rl.tasks.networks import CoreSettings, Drive, completion_network
 
 
 class CompletionEpisodes(NamedTuple):
-    """B episodes over P items of n elements, bits or pixels.
+    """B episodes over P items of n elements, bits or pixels, each with Q queries at its end.
 
     Attributes:
         items: ``(B, P, n)``, what is to be remembered.
         shown: ``(T, B, n)``, what the network is shown at every step; NaN where nothing is.
-        target: ``(B, n)``, the whole item that the network is asked for at the last step.
-        erased: ``(B, n)`` booleans, which of its elements are not shown then.
+        target: ``(Q * B, n)``, the whole items that the network is asked for, first those of all first queries.
+        erased: ``(Q * B, n)`` booleans, which of their elements are not shown then.
     """
 
     items: Tensor
@@ -30,8 +30,9 @@ class Completion(Task[CompletionEpisodes]):
     """What completion of patterns and of images share: the order of events, and the loss.
 
     In each of ``cycles`` cycles every item is presented once, in random order, for ``presentation_steps``, and after
-    it nothing for ``blank_steps``. Then one of the items is shown in part for ``test_steps``. The loss is the squared
-    error, summed over the elements of the whole item, at the last step, and its mean over the episodes.
+    it nothing for ``blank_steps``. Then one of the items is shown in part for ``test_steps``, and so for each of the
+    queries. The loss is the squared error, summed over the elements of the whole item, at the last step of a query, and
+    its mean over queries and episodes.
     """
 
     def __init__(
@@ -43,15 +44,16 @@ class Completion(Task[CompletionEpisodes]):
         cycles: int,
         test_steps: int,
         drive: Drive,
+        queries: int = 1,
     ) -> None:
         at_least = {"presentation_steps": (presentation_steps, 1), "blank_steps": (blank_steps, 0),
-                    "cycles": (cycles, 1), "test_steps": (test_steps, 1)}  # fmt: skip
+                    "cycles": (cycles, 1), "test_steps": (test_steps, 1), "queries": (queries, 1)}  # fmt: skip
         for name, (value, least) in at_least.items():
             if value < least:
                 raise ValueError(f"{name} is {value}: expected at least {least}")
         self.size, self.count = size, count
         self.presentation_steps, self.blank_steps = presentation_steps, blank_steps
-        self.cycles, self.test_steps, self.drive = cycles, test_steps, drive
+        self.cycles, self.test_steps, self.drive, self.queries = cycles, test_steps, drive, queries
 
     def network(self, core: CoreSettings) -> nn.Module:
         """See ``completion_network``."""
@@ -63,16 +65,17 @@ class Completion(Task[CompletionEpisodes]):
 
     @abstractmethod
     def draw_erased(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return which elements the last item of so many episodes lacks, ``(B, n)`` booleans."""
+        """Return which elements the items of so many queries lack, ``(count, n)`` booleans."""
 
     def sample(self, count: int, generator: torch.Generator) -> CompletionEpisodes:
         """See ``Task``."""
         device = generator.device
-        items, erased = self.draw_items(count, generator), self.draw_erased(count, generator)
+        asks = self.queries * count
+        items, erased = self.draw_items(count, generator), self.draw_erased(asks, generator)
         order = torch.rand(self.cycles, count, self.count, generator=generator, device=device).argsort(-1)
-        asked = torch.randint(self.count, (count,), generator=generator, device=device)
+        asked = torch.randint(self.count, (asks,), generator=generator, device=device)
         episodes = torch.arange(count, device=device)
-        target = items[episodes, asked]
+        target = items[episodes.repeat(self.queries), asked]
         presented = items[episodes, order.transpose(1, 2).flatten(0, 1)]  # (cycles * P, B, n)
         blank = presented.new_full((), torch.nan)
         shown = torch.cat(
@@ -82,15 +85,17 @@ class Completion(Task[CompletionEpisodes]):
             ],
             dim=1,
         ).flatten(0, 1)
-        cue = torch.where(erased, torch.nan, target).expand(self.test_steps, -1, -1)
-        return CompletionEpisodes(items, torch.cat([shown, cue]), target, erased)
+        cues = torch.where(erased, torch.nan, target).unflatten(0, (self.queries, count))
+        return CompletionEpisodes(items, torch.cat([shown, cues.repeat_interleave(self.test_steps, 0)]), target, erased)
 
     def run(self, network: nn.Module, episodes: CompletionEpisodes) -> Tensor:
-        """Return the network's output at the last step, ``(B, n)``."""
-        return network(episodes.shown)[-1]
+        """Return the network's output at the last step of each query, ``(Q * B, n)``."""
+        outputs = network(episodes.shown)
+        first = len(outputs) - 1 - (self.queries - 1) * self.test_steps
+        return outputs[first :: self.test_steps].flatten(0, 1)
 
     def loss(self, prediction: Tensor, episodes: CompletionEpisodes) -> Tensor:
-        """Return the squared error summed over elements, averaged over episodes."""
+        """Return the squared error summed over elements, averaged over queries and episodes."""
         return (prediction - episodes.target).square().sum(-1).mean()
 
 

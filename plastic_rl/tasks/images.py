@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plastic_rl.tasks.base import Task
 from plastic_rl.tasks.completion import Completion, CompletionEpisodes, mean_where
 
 
@@ -24,7 +25,8 @@ class ImageCompletion(Completion):
         presentation_steps: for which an image is presented.
         blank_steps: after each presentation, in which nothing is shown and the network runs freely.
         cycles: in each of which every image is presented once.
-        test_steps: for which the half image is shown.
+        test_steps: for which a half image is shown.
+        queries: at the end of an episode, in training: half images one after another. Tests have one.
 
     Raises:
         ValueError: a number is out of bounds, or the images are not as described.
@@ -47,6 +49,7 @@ class ImageCompletion(Completion):
         blank_steps: int = 3,
         cycles: int = 3,
         test_steps: int = 3,
+        queries: int = 1,
     ) -> None:
         if count < 1:
             raise ValueError(f"count is {count}: expected at least 1")
@@ -56,18 +59,25 @@ class ImageCompletion(Completion):
         if held_out is not None and held_out.shape[1:] != images.shape[1:]:
             raise ValueError(f"held_out has images of {held_out.shape[1:]} pixels: expected {images.shape[1:]}")
         super().__init__(
-            self.height * self.width, count, presentation_steps, blank_steps, cycles, test_steps, drive="clamp"
+            self.height * self.width, count, presentation_steps, blank_steps, cycles, test_steps, "clamp", queries
         )
         self.images = torch.as_tensor(images, dtype=torch.float32).flatten(1)
-        self._held_out = held_out
+        self._images, self._held_out = images, held_out
+
+    def _asking_once(self, images: np.ndarray) -> "ImageCompletion":
+        return ImageCompletion(
+            images, None, self.count, self.presentation_steps, self.blank_steps, self.cycles, self.test_steps
+        )
 
     def held_out(self) -> "ImageCompletion":
-        """Return the task on the images kept apart from training."""
+        """Return the task on the images kept apart from training, if there are any, with one query."""
+        return self._asking_once(self._images if self._held_out is None else self._held_out)
+
+    def tests(self) -> dict[str, Task[CompletionEpisodes]]:
+        """Return the tasks of the images trained on and held out, with one query."""
         if self._held_out is None:
-            return self
-        return ImageCompletion(
-            self._held_out, None, self.count, self.presentation_steps, self.blank_steps, self.cycles, self.test_steps
-        )
+            return {"": self.held_out()}
+        return {"train": self._asking_once(self._images), "heldout": self.held_out()}
 
     def draw_items(self, count: int, generator: torch.Generator) -> Tensor:
         """Choose different images for each episode."""

@@ -241,8 +241,9 @@ def test_the_presets_are_the_paper_s():
     images = Images(preset="paper").resolved()
     assert (images.presentation_steps, images.cycles, images.test_steps, images.learning_rate) == (20, 3, 3, 1e-4)
     assert (images.batch_size, images.decay_episodes, images.init_alpha, images.episodes) == (1, 0, 0.0, 40_000)
+    assert images.queries == 1
     tuned = Images(episodes=1000).resolved()
-    assert (tuned.batch_size, tuned.learning_rate, tuned.decay_episodes, tuned.init_alpha) == (1, 1.5e-4, 1000, 0.01)
+    assert (tuned.batch_size, tuned.learning_rate, tuned.decay_episodes, tuned.init_alpha) == (1, 2e-4, 1000, 0.01)
 
 
 @pytest.mark.parametrize(

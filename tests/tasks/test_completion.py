@@ -114,15 +114,50 @@ def test_held_out_images_are_those_held_out():
         tuple(image.ravel()) for image in PIXELS[4:]
     }
     assert fresh.sample(2, generator()).shown.shape == task.sample(2, generator()).shown.shape
-    assert fresh.held_out() is fresh
     alone = images()
-    assert alone.held_out() is alone
+    assert torch.equal(alone.held_out().images, alone.images)
     assert patterns().held_out().sample(1, generator()).items.shape == (1, 2, 6)
 
 
 def hand_made(target, erased):
     target, erased = torch.tensor(target), torch.tensor(erased, dtype=torch.bool)
     return CompletionEpisodes(target.unsqueeze(1), torch.where(erased, torch.nan, target).unsqueeze(0), target, erased)
+
+
+def test_queries_are_half_images_one_after_another():
+    task = images(queries=3)
+    episodes = task.sample(2, generator())
+    assert episodes.shown.shape == (2 * 3 * (2 + 1) + 3 * 4, 2, 6)
+    assert episodes.target.shape == episodes.erased.shape == (3 * 2, 6)
+    for query, b in itertools.product(range(3), range(2)):
+        target, erased = episodes.target[2 * query + b], episodes.erased[2 * query + b]
+        assert any(torch.equal(target, item) for item in episodes.items[b])
+        cues = episodes.shown[18 + 4 * query : 18 + 4 * (query + 1), b]
+        assert all(torch.equal(cue.nan_to_num(9.0), torch.where(erased, 9.0, target)) for cue in cues)
+    outputs = torch.arange(30.0).reshape(30, 1, 1).expand(30, 2, 6)
+    answers = task.run(lambda shown: outputs, episodes)
+    assert answers[:, 0].tolist() == [21, 21, 25, 25, 29, 29]
+    loss = (answers - episodes.target).square().sum() / 6
+    torch.testing.assert_close(task.loss(answers, episodes), loss)
+
+
+def test_one_query_is_the_last_step():
+    """And the episodes are those that they would be without queries."""
+    one, three = images(), images(queries=3)
+    episodes = one.sample(2, generator())
+    outputs = torch.rand(22, 2, 6)
+    assert torch.equal(one.run(lambda shown: outputs, episodes), outputs[-1])
+    assert torch.equal(three.sample(2, generator()).items, episodes.items)
+
+
+@pytest.mark.parametrize("held_out", [None, PIXELS[:3]])
+def test_tests_and_pictures_have_one_query(held_out):
+    task = images(queries=3, held_out=held_out)
+    assert list(task.tests()) == (["train", "heldout"] if held_out is not None else [""])
+    for one in (task.held_out(), *task.tests().values()):
+        assert one.queries == 1
+        assert (one.count, one.presentation_steps, one.blank_steps, one.cycles, one.test_steps) == (3, 2, 1, 2, 4)
+    assert len(task.tests()["train" if held_out is not None else ""].images) == len(PIXELS)
 
 
 def test_wrong_bits_by_hand():
