@@ -19,6 +19,7 @@ from plastic_rl.files import write_atomically
 from plastic_rl.plots import curves_of_groups
 
 COLUMN = {"maze": "return_mean", "memorize": "wrong_bits", "images": "loss", "omniglot": "validation_accuracy"}
+OF_PLASTICITY = ("rule", "alpha", "eta", "learn_eta", "init_alpha")  # mean nothing to another core
 LENGTHS = ("steps", "decay_steps", "episodes", "decay_episodes")
 # Settings that change nothing that is learned.
 ASIDE = (
@@ -78,7 +79,9 @@ def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     for name in names:
         if apart([*chosen, name]) > apart(chosen):
             chosen.append(name)
-    return [", ".join(_said(name, one.get(name)) for name in chosen) or "all" for one in settings]
+    return [
+        ", ".join(_said(name, one[name]) for name in chosen if one.get(name) is not None) or "all" for one in settings
+    ]
 
 
 def _said(name: str, value: Any) -> str:
@@ -88,6 +91,8 @@ def _said(name: str, value: Any) -> str:
 
 def _read(folder: Path, column: str, points: int, log: bool) -> Curve:
     settings = folders.read_config(folder)["run"]
+    if settings.get("core", "plastic") != "plastic":
+        settings = {name: value for name, value in settings.items() if name not in OF_PLASTICITY}
     course = folders.Course(folder, [])
     rows = course.rows()
     if not rows:

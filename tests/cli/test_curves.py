@@ -22,8 +22,11 @@ def falling(start):
 
 
 def test_runs_of_several_seeds_are_drawn_as_groups(here, capsys):
-    runs = [make_run(here / f"plastic-{seed}", falling(20 + seed), core="plastic", seed=seed) for seed in range(3)]
-    runs.append(make_run(here / "rnn", falling(40), core="rnn", seed=0))
+    runs = [
+        make_run(here / f"plastic-{seed}", falling(20 + seed), core="plastic", eta=0.1, seed=seed) for seed in range(3)
+    ]
+    runs.append(make_run(here / "rnn", falling(40), core="rnn", eta=0.2, seed=0))  # an eta that means nothing
+    runs.append(make_run(here / "other", falling(30), core="plastic", eta=0.3, seed=0))
     cli.main(["curves", *runs, "--points", "4", "--out", "figures/all.png"])
     assert capsys.readouterr().out == "figure: figures/all.png\npoints: figures/all.csv\n"
     assert (here / "figures/all.png").read_bytes().startswith(b"\x89PNG")
@@ -32,7 +35,10 @@ def test_runs_of_several_seeds_are_drawn_as_groups(here, capsys):
     points = {(row["runs"], row["seed"]): [] for row in rows}
     for row in rows:
         points[row["runs"], row["seed"]].append((float(row["episodes"]), float(row["loss"])))
-    assert list(points) == [("plastic", "0"), ("plastic", "1"), ("plastic", "2"), ("rnn", "0")]
+    assert list(points) == [
+        ("plastic, eta 0.1", "0"), ("plastic, eta 0.1", "1"), ("plastic, eta 0.1", "2"), ("rnn", "0"),
+        ("plastic, eta 0.3", "0"),
+    ]  # fmt: skip
     means = [(1.5, 38.5), (3.5, 36.5), (5.5, 34.5), (7.5, 32.5)]
     np.testing.assert_allclose(points["rnn", "0"], means)
 
@@ -62,7 +68,7 @@ def test_means_are_over_parts_of_the_axis():
         ([{"core": "rnn", "episodes": 5}, {"core": "rnn", "episodes": 9}], ["episodes 5", "episodes 9"]),
         (
             [{"core": "rnn", "learning_rate": 0.1}, {"core": "rnn", "learning_rate": 0.2}, {"core": "lstm"}],
-            ["rnn, learning rate 0.1", "rnn, learning rate 0.2", "lstm, learning rate None"],
+            ["rnn, learning rate 0.1", "rnn, learning rate 0.2", "lstm"],
         ),
     ],
 )
