@@ -213,7 +213,7 @@ class LSTMCore(_Core):
         return self._call(input, state, episode_start)
 
     def _layer(self, input: Tensor, state: LSTMState, clamp: Tensor | None) -> tuple[Tensor, LSTMState]:
-        layer = self.layer
+        layer: Any = self.layer  # as of RNNCore
         if input.device.type == "cpu" and layer.weight_hh_l0.numel() >= WIDE * input.shape[1]:
             net_input = F.linear(input, layer.weight_ih_l0, layer.bias_ih_l0 + layer.bias_hh_l0)
             return _recur(_through_gates, net_input, layer.weight_hh_l0, state)

@@ -210,7 +210,7 @@ def _problem(
 ) -> _Problem:
     steps, batch, n = u.shape
     runs = np.zeros(steps, np.int64) if clamp is None else _runs(clamp.detach(), episode_start, rule)
-    plan = _Plan(steps, batch, n, np.count_nonzero(runs))
+    plan = _Plan(steps, batch, n, int(np.count_nonzero(runs)))
     weights = plan.pad_matrix(w)
     real = weights.dtype.type
     x = empty((steps + 1, batch, plan.width), weights.dtype)
@@ -491,5 +491,5 @@ class Stepper:
         """Return the outputs of all steps, differentiable in the arguments and in their net inputs u ``(T, B, N)``."""
         p = self._problem
         return _Sequence.apply(
-            u, *self._arguments, None, self._starts, self._rule_name, p.relu, p.bound, (p, self._h)
+            u, *self._arguments, None, self._starts, self._rule_name, p.relu, float(p.law.bound), (p, self._h)
         )[0]  # fmt: skip
