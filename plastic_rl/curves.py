@@ -20,6 +20,7 @@ from plastic_rl.plots import curves_of_groups
 
 COLUMN = {"maze": "return_mean", "memorize": "wrong_bits", "images": "loss", "omniglot": "validation_accuracy"}
 OF_PLASTICITY = ("rule", "alpha", "eta", "learn_eta", "init_alpha")  # mean nothing to another core
+FOR_THEMSELVES = ("core", "rule", "env", "data")  # whose values speak
 LENGTHS = ("steps", "decay_steps", "episodes", "decay_episodes")
 # Settings that change nothing that is learned.
 ASIDE = (
@@ -85,8 +86,8 @@ def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _said(name: str, value: Any) -> str:
-    """A setting and its value in words: a word speaks for itself."""
-    return value if isinstance(value, str) else f"{name.replace('_', ' ')} {value}"
+    """A setting and its value in words."""
+    return str(value) if name in FOR_THEMSELVES else f"{name.replace('_', ' ')} {value}"
 
 
 def _read(folder: Path, column: str, points: int, log: bool) -> Curve:

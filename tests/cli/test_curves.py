@@ -65,6 +65,7 @@ def test_means_are_over_parts_of_the_axis():
     [
         ([{"core": "rnn", "seed": 0}, {"core": "rnn", "seed": 1, "threads": 2}], ["all", "all"]),
         ([{"core": "rnn", "episodes": 5}, {"core": "lstm", "episodes": 9}], ["rnn", "lstm"]),
+        ([{"alpha": "shared"}, {"alpha": "neuron"}], ["alpha shared", "alpha neuron"]),
         ([{"core": "rnn", "episodes": 5}, {"core": "rnn", "episodes": 9}], ["episodes 5", "episodes 9"]),
         (
             [{"core": "rnn", "learning_rate": 0.1}, {"core": "rnn", "learning_rate": 0.2}, {"core": "lstm"}],
