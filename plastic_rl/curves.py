@@ -47,15 +47,13 @@ def curves(config: Curves) -> None:
         UserError: a folder is not a run, or its metrics.csv is damaged or still empty.
         UsageError: the runs are of different commands, or have no such column.
     """
-    folders_, commands = config.runs, {}
-    for folder in folders_:
-        commands[folder] = folders.read_config(folder)["command"]
-    if len(set(commands.values())) > 1:
-        told = ", ".join(f"{folder} is of {command}" for folder, command in commands.items())
+    kept = {folder: folders.read_config(folder) for folder in config.runs}
+    command, *others = dict.fromkeys(one["command"] for one in kept.values())
+    if others:
+        told = ", ".join(f"{folder} is of {one['command']}" for folder, one in kept.items())
         raise UsageError(f"runs of one command can be drawn together: {told}")
-    command = commands[folders_[0]]
     column = config.column or COLUMN.get(command, "loss")
-    found = [_read(folder, column, config.points, config.log) for folder in folders_]
+    found = [_read(folder, one["run"], column, config.points, config.log) for folder, one in kept.items()]
     groups: dict[str, list[Curve]] = {}
     for name, curve in zip(labels([curve.settings for curve in found]), found, strict=True):
         groups.setdefault(name, []).append(curve)
@@ -90,8 +88,7 @@ def _said(name: str, value: Any) -> str:
     return str(value) if name in FOR_THEMSELVES else f"{name.replace('_', ' ')} {value}"
 
 
-def _read(folder: Path, column: str, points: int, log: bool) -> Curve:
-    settings = folders.read_config(folder)["run"]
+def _read(folder: Path, settings: dict[str, Any], column: str, points: int, log: bool) -> Curve:
     if settings.get("core", "plastic") != "plastic":
         settings = {name: value for name, value in settings.items() if name not in OF_PLASTICITY}
     course = folders.Course(folder, [])

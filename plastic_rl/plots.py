@@ -57,12 +57,12 @@ def learning_curve(
     save(figure, path)
 
 
-def dress(axes: Any, right: float, labels: tuple[str, str]) -> None:
-    """Give axes from 0 to the right end their labels and colours."""
+def dress(axes: Any, right: float, labels: tuple[str, str], left: float = 0.0) -> None:
+    """Give axes from one end to the other their labels and colours."""
     axes.set_xlabel(labels[0], color=INK)
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
     axes.set_ylabel(labels[1], color=INK)
-    axes.set_xlim(0, right)
+    axes.set_xlim(left, right)
     axes.margins(y=0.08)
     axes.grid(color=GRID)
     axes.set_axisbelow(True)
@@ -105,12 +105,10 @@ def curves_of_groups(
     """
     figure = new_figure(7.2, 4.2)
     axes = figure.add_subplot()
-    right = _draw_groups(axes, groups, log)
-    dress(axes, right, labels)
     if log:
         axes.set_xscale("log")
-        axes.set_xlim(min(curve[0][0] for curves in groups.values() for curve in curves), right)
-        axes.xaxis.set_major_formatter(lambda value, _: number(value))
+    first = min(x[0] for curves in groups.values() for x, _ in curves)
+    dress(axes, _draw_groups(axes, groups, log), labels, first if log else 0.0)
     if len(groups) > 1:
         axes.legend(frameon=False, labelcolor=INK)
     save(figure, path)

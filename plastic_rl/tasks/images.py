@@ -62,22 +62,24 @@ class ImageCompletion(Completion):
             self.height * self.width, count, presentation_steps, blank_steps, cycles, test_steps, "clamp", queries
         )
         self.images = torch.as_tensor(images, dtype=torch.float32).flatten(1)
-        self._images, self._held_out = images, held_out
+        self._held_out = held_out
 
-    def _asking_once(self, images: np.ndarray) -> "ImageCompletion":
+    def _asking_once(self, images: np.ndarray | None = None) -> "ImageCompletion":
+        """The task on other images, or its own, with one query."""
+        if images is None:
+            images = self.images.unflatten(1, (self.height, self.width)).numpy()
         return ImageCompletion(
             images, None, self.count, self.presentation_steps, self.blank_steps, self.cycles, self.test_steps
         )
 
     def held_out(self) -> "ImageCompletion":
         """Return the task on the images kept apart from training, if there are any, with one query."""
-        return self._asking_once(self._images if self._held_out is None else self._held_out)
+        return self._asking_once(self._held_out)
 
     def tests(self) -> dict[str, Task[CompletionEpisodes]]:
         """Return the tasks of the images trained on and held out, with one query."""
-        if self._held_out is None:
-            return {"": self.held_out()}
-        return {"train": self._asking_once(self._images), "heldout": self.held_out()}
+        fresh = self.held_out()
+        return {"": fresh} if self._held_out is None else {"train": self._asking_once(), "heldout": fresh}
 
     def draw_items(self, count: int, generator: torch.Generator) -> Tensor:
         """Choose different images for each episode."""
