@@ -176,29 +176,15 @@ def rebuilt_from(episode_start, s0, s1, b):
 
 
 @_inlined_whole
-def rebuild(rule, law, x, traces, at, first, s1, fresh, b, i, j):
-    """The trace of step s1, at vector j of rows i and i + 1, from that of step ``first``: zero or at ``traces[at]``."""
-    batch, m = x.shape[1:]
-    if fresh:
-        h0, h1 = splat(x.dtype.type(0)), splat(x.dtype.type(0))
-    else:
-        h0, h1 = load(traces, at), load(traces, at + m)
-    for s in range(first, s1):
-        p = (s * batch + b) * m
-        xj = load(x, p + batch * m + j)
-        gain = splat(law.eta) * xj
-        h0 = advance(rule, law, h0, spread(x, p + i), xj, gain)
-        h1 = advance(rule, law, h1, spread(x, p + i + 1), xj, gain)
-    return h0, h1
+def advance_runs(rule, law, plain, x, h0, h1, first, s1, b, i, j):
+    """Take vector j of rows i and i + 1 of the trace of step ``first`` to that of step s1.
 
-
-@_inlined_whole
-def advance_runs(rule, law, x, h0, h1, first, s1, b, i, j):
-    """Take vector j of rows i and i + 1 of the trace of step ``first`` to that of step s1; equal updates are one."""
+    Equal updates are one, unless ``plain``, a constant to the compiler: then all are made one by one.
+    """
     batch, m = x.shape[1:]
     s = first
     while s < s1:
-        p, k = (s * batch + b) * m, min(max(law.runs[s], 1), s1 - s)
+        p, k = (s * batch + b) * m, 1 if plain else min(max(law.runs[s], 1), s1 - s)
         xj = load(x, p + batch * m + j)
         gain = splat(law.eta) * xj
         if rule == HEBB and k > 1:
@@ -213,13 +199,13 @@ def advance_runs(rule, law, x, h0, h1, first, s1, b, i, j):
 
 
 @_inlined_whole
-def rebuild_runs(rule, law, x, traces, at, first, s1, fresh, b, i, j):
-    """``rebuild``, over runs."""
+def rebuild(rule, law, plain, x, traces, at, first, s1, fresh, b, i, j):
+    """The trace of step s1, at vector j of rows i and i + 1, from that of step ``first``: zero or at ``traces[at]``."""
     if fresh:
         h0, h1 = splat(x.dtype.type(0)), splat(x.dtype.type(0))
     else:
         h0, h1 = load(traces, at), load(traces, at + x.shape[2])
-    return advance_runs(rule, law, x, h0, h1, first, s1, b, i, j)
+    return advance_runs(rule, law, plain, x, h0, h1, first, s1, b, i, j)
 
 
 @_inline
@@ -240,7 +226,7 @@ def catch_up(rule, law, episode_start, x, h, s0, s1, b0, b1, j0, j1):
         for i in range(0, rows, 2):
             for j in range(j0, j1, lanes_of(x)):
                 at = (b * rows + i) * m + j
-                h0, h1 = rebuild_runs(rule, law, x, h, at, first, s1, fresh, b, i, j)
+                h0, h1 = rebuild(rule, law, False, x, h, at, first, s1, fresh, b, i, j)
                 store(h, at, h0)
                 store(h, at + m, h1)
 
@@ -265,10 +251,7 @@ def recompute_rows(rule, lag, law, x, segment, old, new, first, s1, fresh, b, ro
     for i in range(0, rows, 2):
         for j in range(j0, j1, lanes_of(x)):
             at = i * m + j
-            if lag >= 0:
-                h0, h1 = rebuild(rule, law, x, segment, old + at, first, s1, fresh, b, i, j)
-            else:
-                h0, h1 = rebuild_runs(rule, law, x, segment, old + at, first, s1, fresh, b, i, j)
+            h0, h1 = rebuild(rule, law, lag >= 0, x, segment, old + at, first, s1, fresh, b, i, j)
             store(segment, new + at, h0)
             store(segment, new + at + m, h1)
 
@@ -312,14 +295,15 @@ def free_steps(runs, episode_start, t0, t1, b):
 
 
 @_inline
-def add_weights(rule, plain, law, steps, episode_start, x, segment, gz, gw, ga, t0, t1, b, b0, j0, j1):
+def add_weights(rule, plain, law, episode_start, x, segment, gz, gw, ga, t0, t1, b, b0, j0, j1):
     """Add the gradients of w and alpha over an episode's steps t0 to t1, with the traces recomputed in registers.
 
     ``plain``, a constant to the compiler: there is a step t0 - 1, no episode starts from it on, and none is held.
-    Otherwise ``steps`` are the free ones.
     """
     literally(rule)
     literally(plain)
+    if not plain:
+        steps = free_steps(law.runs, episode_start, t0, t1, b)
     rows, m = gw.shape
     batch = x.shape[1]
     zero = splat(gw.dtype.type(0))
@@ -348,7 +332,7 @@ def add_weights(rule, plain, law, steps, episode_start, x, segment, gz, gw, ga, 
                         t, at = steps[k, 0], (steps[k, 0] * batch + b) * m
                         if steps[k, 2]:
                             h0, h1 = zero, zero
-                        h0, h1 = advance_runs(rule, law, x, h0, h1, steps[k, 1], t, b, i, j)
+                        h0, h1 = advance_runs(rule, law, False, x, h0, h1, steps[k, 1], t, b, i, j)
                         gj = load(gz, at + j)
                         g0 = splat(pre(x, episode_start, t, b, i)) * gj
                         g1 = splat(pre(x, episode_start, t, b, i + 1)) * gj
@@ -380,7 +364,7 @@ def sum_last(
                 sum0, sum1 = zero, zero
                 for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
                     v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
-                    h0, h1 = rebuild_runs(rule, law, x, traces, hi + j, first, last, fresh, b, i, j)
+                    h0, h1 = rebuild(rule, law, False, x, traces, hi + j, first, last, fresh, b, i, j)
                     if rule == CLIP:
                         v0 = where_within(v0, h0 + p0 * (splat(law.eta) * xj), law.bound)
                         v1 = where_within(v1, h1 + p1 * (splat(law.eta) * xj), law.bound)
@@ -510,10 +494,7 @@ def through_rows(
                 gj, post = load(gz, xi + j), load(x, xi + batch * m + j)
                 v0, a0 = load(g, gi + j), load(a, wi + j)
                 v1, a1 = load(g, gi + m + j), load(a, wi + m + j)
-                if lag >= 0:
-                    old0, old1 = rebuild(rule, law, x, traces, hi + j, first, s1, fresh, b, i, j)
-                else:
-                    old0, old1 = rebuild_runs(rule, law, x, traces, hi + j, first, s1, fresh, b, i, j)
+                old0, old1 = rebuild(rule, law, lag >= 0, x, traces, hi + j, first, s1, fresh, b, i, j)
                 h0, h1, xj = old0, old1, load(x, xi + j)
                 gain = splat(law.eta) * xj
                 if started:
@@ -614,7 +595,7 @@ def through_held(
                 decay = load(decayed, (b * chunks + c) * lanes)
                 for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
                     v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
-                    h0, h1 = rebuild_runs(HEBB, law, x, traces, hi + j, first, old, fresh, b, i, j)
+                    h0, h1 = rebuild(HEBB, law, False, x, traces, hi + j, first, old, fresh, b, i, j)
                     if t0 > 0:
                         gain = splat(law.eta) * xj
                         h0 = advance(HEBB, law, h0, before0, xj, gain)
@@ -798,15 +779,14 @@ def build(name: str) -> Kernels:
                 ghidden[c0:c1, b0:b1] = into_pre[0, c0:c1, b0:b1]
             if low == start and not idle:
                 for b in range(b0, b1):
-                    steps_free = free_steps(law.runs, episode_start, start, end, b)
-                    if start > 0 and not episode_start[start - 1 : end, b].any() and len(steps_free) == end - start:
+                    if start > 0 and not episode_start[start - 1 : end, b].any() and not law.runs[start:end].any():
                         add_weights(
-                            rule, True, law, steps_free, episode_start, x, segment, gz, gw, ga,
+                            rule, True, law, episode_start, x, segment, gz, gw, ga,
                             start, end, b, b0, left, right,
                         )  # fmt: skip
                     else:
                         add_weights(
-                            rule, False, law, steps_free, episode_start, x, segment, gz, gw, ga,
+                            rule, False, law, episode_start, x, segment, gz, gw, ga,
                             start, end, b, b0, left, right,
                         )  # fmt: skip
             if parties > 1:
