@@ -21,6 +21,7 @@ from numba import literally
 
 from plastic_rl.ops.simd import (
     count_up,
+    keep_rolled,
     lanes_of,
     limit,
     load,
@@ -33,8 +34,9 @@ from plastic_rl.ops.simd import (
     where_within,
 )
 
-# No 'nnan' or 'ninf': a run that diverges must show its NaNs.
-OPTIONS: dict[str, Any] = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy"}
+# No fast math, and so the compiler rounds as is written: a process that compiles a kernel and one that loads it from
+# Numba's cache call different copies of what is not inlined, optimised once or twice, which must give the same bits.
+OPTIONS: dict[str, Any] = {"error_model": "numpy"}
 
 
 def _kernel(function: Any) -> Any:
@@ -46,6 +48,7 @@ def _kernel(function: Any) -> Any:
 
 
 _inline = numba.njit(**OPTIONS)
+_inlined_sum = numba.njit(fastmath={"contract", "reassoc"}, forceinline=True, **OPTIONS)  # has no other copy
 _inlined_whole = numba.njit(inline="always", **OPTIONS)
 
 HEBB, OJA, CLIP = 0, 1, 2
@@ -120,8 +123,8 @@ def advance(rule, law, h, pre, x, gain):
     if rule == HEBB:
         return multiply_add(h, splat(type(law.eta)(1) - law.eta), pre * gain)
     if rule == OJA:
-        return h + gain * (pre - x * h)
-    return limit(h + pre * gain, law.bound)
+        return multiply_add(gain, multiply_add(-x, h, pre), h)
+    return limit(multiply_add(pre, gain, h), law.bound)
 
 
 @_inline
@@ -155,11 +158,12 @@ def advance_rows(rule, law, w, a, x, h, hb, xb, zb, i0, i1, j0, j1):
             store(h, hi1 + j, h1)
             store(h, hi2 + j, h2)
             store(h, hi3 + j, h3)
-            z0 = load(x, zb + j) + q0 * (load(w, wi0 + j) + load(a, wi0 + j) * h0)
-            z1 = q1 * (load(w, wi1 + j) + load(a, wi1 + j) * h1)
-            z0 = z0 + q2 * (load(w, wi2 + j) + load(a, wi2 + j) * h2)
-            z1 = z1 + q3 * (load(w, wi3 + j) + load(a, wi3 + j) * h3)
+            z0 = multiply_add(q0, multiply_add(load(a, wi0 + j), h0, load(w, wi0 + j)), load(x, zb + j))
+            z1 = q1 * multiply_add(load(a, wi1 + j), h1, load(w, wi1 + j))
+            z0 = multiply_add(q2, multiply_add(load(a, wi2 + j), h2, load(w, wi2 + j)), z0)
+            z1 = multiply_add(q3, multiply_add(load(a, wi3 + j), h3, load(w, wi3 + j)), z1)
             store(x, zb + j, z0 + z1)
+            keep_rolled()
 
 
 @_inline
@@ -346,6 +350,12 @@ def add_weights(rule, plain, law, episode_start, x, segment, gz, gw, ga, t0, t1,
 
 
 @_inlined_whole
+def add_two(array, at, a0, b0, a1, b1):
+    """Add the products a0 b0 and a1 b1 to a vector of an array."""
+    store(array, at, multiply_add(a1, b1, multiply_add(a0, b0, load(array, at))))
+
+
+@_inlined_whole
 def sum_last(
     rule, law, episode_start, x, traces, s0, g, post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1
 ):  # fmt: skip
@@ -366,14 +376,15 @@ def sum_last(
                     v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
                     h0, h1 = rebuild(rule, law, False, x, traces, hi + j, first, last, fresh, b, i, j)
                     if rule == CLIP:
-                        v0 = where_within(v0, h0 + p0 * (splat(law.eta) * xj), law.bound)
-                        v1 = where_within(v1, h1 + p1 * (splat(law.eta) * xj), law.bound)
+                        gain = splat(law.eta) * xj
+                        v0 = where_within(v0, multiply_add(p0, gain, h0), law.bound)
+                        v1 = where_within(v1, multiply_add(p1, gain, h1), law.bound)
                         store(g, gi + j, v0)
                         store(g, gi + m + j, v1)
-                    store(post_sum, bi + j, load(post_sum, bi + j) + v0 * p0 + v1 * p1)
-                    sum0, sum1 = sum0 + v0 * xj, sum1 + v1 * xj
+                    add_two(post_sum, bi + j, v0, p0, v1, p1)
+                    sum0, sum1 = multiply_add(v0, xj, sum0), multiply_add(v1, xj, sum1)
                     if rule == OJA:
-                        store(decay_sum, bi + j, load(decay_sum, bi + j) + v0 * h0 + v1 * h1)
+                        add_two(decay_sum, bi + j, v0, h0, v1, h1)
                 pre_sum[c, b, i] = total(sum0)
                 pre_sum[c, b, i + 1] = total(sum1)
 
@@ -408,7 +419,7 @@ def through_nonlinearity(gx, x, relu):
         gx[j] *= (one if x[j] > 0 else nought) if relu else one - x[j] * x[j]
 
 
-@_inline
+@_inlined_sum
 def update_change(rule, x, post_sum, decay_sum):
     """How the update of the trace changes with eta, in the direction of the trace's gradient; hebb's decay apart."""
     change = x.dtype.type(0)
@@ -456,8 +467,8 @@ def into_trace(rule, law, v, gj, aj, p, post):
     if rule == HEBB:
         v = v * splat(type(law.eta)(1) - law.eta)
     if rule == OJA:
-        v = v + splat(-law.eta) * post * post * v
-    return v + p * aj * gj
+        v = multiply_add(splat(-law.eta) * post * post, v, v)
+    return multiply_add(p, aj * gj, v)
 
 
 @_inline
@@ -500,21 +511,20 @@ def through_rows(
                 if started:
                     h0 = advance(rule, law, old0, before0, xj, gain)
                     h1 = advance(rule, law, old1, before1, xj, gain)
-                into0 = into0 + gj * (load(w, wi + j) + a0 * h0)
-                into1 = into1 + gj * (load(w, wi + m + j) + a1 * h1)
+                into0 = multiply_add(gj, multiply_add(a0, h0, load(w, wi + j)), into0)
+                into1 = multiply_add(gj, multiply_add(a1, h1, load(w, wi + m + j)), into1)
                 if rule == HEBB:
-                    decay = decay + v0 * h0 + v1 * h1
+                    decay = multiply_add(v1, h1, multiply_add(v0, h0, decay))
                 v0 = into_trace(rule, law, v0, gj, a0, p0, post)
                 v1 = into_trace(rule, law, v1, gj, a1, p1, post)
                 if started:
                     if rule == CLIP:
-                        v0 = where_within(v0, old0 + before0 * gain, law.bound)
-                        v1 = where_within(v1, old1 + before1 * gain, law.bound)
-                    store(post_sum, bi + j, load(post_sum, bi + j) + v0 * before0 + v1 * before1)
-                    sum0 = sum0 + v0 * xj
-                    sum1 = sum1 + v1 * xj
+                        v0 = where_within(v0, multiply_add(before0, gain, old0), law.bound)
+                        v1 = where_within(v1, multiply_add(before1, gain, old1), law.bound)
+                    add_two(post_sum, bi + j, v0, before0, v1, before1)
+                    sum0, sum1 = multiply_add(v0, xj, sum0), multiply_add(v1, xj, sum1)
                     if rule == OJA:
-                        store(decay_sum, bi + j, load(decay_sum, bi + j) + v0 * old0 + v1 * old1)
+                        add_two(decay_sum, bi + j, v0, old0, v1, old1)
                 store(g, gi + j, v0)
                 store(g, gi + m + j, v1)
             store(decayed, (b * chunks + c) * lanes, decay)
@@ -606,17 +616,19 @@ def through_held(
                         at, k = (s * batch + b) * m, min(law.runs[s], t1 + 1 - s)
                         post, left, reach = load(x, at + batch * m + j), splat(law.fade[0, k]), splat(law.fade[1, k])
                         times = splat(type(law.eta)(k) * law.fade[0, k - 1])
-                        step0, step1 = spread(x, at + i) * post - h0, spread(x, at + i + 1) * post - h1
-                        change0, change1 = change0 * left + times * step0, change1 * left + times * step1
-                        h0, h1 = h0 + reach * step0, h1 + reach * step1
+                        step0 = multiply_add(spread(x, at + i), post, -h0)
+                        step1 = multiply_add(spread(x, at + i + 1), post, -h1)
+                        change0 = multiply_add(times, step0, change0 * left)
+                        change1 = multiply_add(times, step1, change1 * left)
+                        h0, h1 = multiply_add(reach, step0, h0), multiply_add(reach, step1, h1)
                         s += k
-                    decay = decay - v0 * change0 - v1 * change1
+                    decay = multiply_add(-v1, change1, multiply_add(-v0, change0, decay))
                     v0, v1, post = v0 * far, v1 * far, load(x, xi + batch * m + j)
-                    into0, into1 = into0 + v0 * post, into1 + v1 * post
+                    into0, into1 = multiply_add(v0, post, into0), multiply_add(v1, post, into1)
                     v0, v1 = v0 * keep, v1 * keep
                     if t0 > 0:
-                        store(post_sum, bi + j, load(post_sum, bi + j) + v0 * before0 + v1 * before1)
-                        sum0, sum1 = sum0 + v0 * xj, sum1 + v1 * xj
+                        add_two(post_sum, bi + j, v0, before0, v1, before1)
+                        sum0, sum1 = multiply_add(v0, xj, sum0), multiply_add(v1, xj, sum1)
                     store(g, gi + j, v0)
                     store(g, gi + m + j, v1)
                 store(decayed, (b * chunks + c) * lanes, decay)

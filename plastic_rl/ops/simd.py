@@ -25,7 +25,6 @@ def _has(feature: str) -> bool:
 
 CACHE_LINE = 64  # bytes
 BYTES = 64 if _has("avx512f") else 32  # of a vector; kernels kept on disk are told apart by the same features
-ARITHMETIC = ("contract", "reassoc", "nsz")  # no 'nnan': NaNs must show
 
 
 class Vec(types.Type):
@@ -170,6 +169,17 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @intrinsic
+def keep_rolled(typing: Any) -> Any:
+    """Nothing: a loop with it is not unrolled, whose copies would need more pointers than there are registers."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", [], side_effect=True)
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
 def limit(typing: Any, vec: Any, bound: Any) -> Any:
     """Clamp to [-bound, bound]; NaN stays NaN."""
 
@@ -200,7 +210,7 @@ def _elementwise(operation: Callable, instruction: str) -> None:
     @intrinsic
     def apply(typing: Any, a: Any, b: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return getattr(builder, instruction)(*args, flags=ARITHMETIC)
+            return getattr(builder, instruction)(*args)
 
         return a(a, b), generate
 
@@ -213,4 +223,15 @@ def _elementwise(operation: Callable, instruction: str) -> None:
 
 _elementwise(operator.add, "fadd")
 _elementwise(operator.mul, "fmul")
-_elementwise(operator.sub, "fsub")
+
+
+@intrinsic
+def _negative(typing: Any, a: Any) -> Any:
+    return a(a), lambda context, builder, signature, args: builder.fneg(args[0])
+
+
+@overload(operator.neg)
+def _typed_negative(a):
+    if isinstance(a, Vec):
+        return lambda a: _negative(a)
+    return None
