@@ -1,5 +1,6 @@
 """Advantage actor-critic, trained through whole lifetimes."""
 
+import inspect
 import json
 import pathlib
 from collections.abc import Iterable
@@ -388,26 +389,30 @@ class PlasticA2C(OnPolicyAlgorithm):
         env: GymEnv | gym.vector.VectorEnv | None = None,
         device: torch.device | str = "auto",
         resume: bool = False,
+        policy: type[PlasticPolicy] | None = None,
         **kwargs: Any,
     ) -> Self:
         """Load an agent that ``save`` wrote. Nothing in the file is run.
 
         Args:
-            path: a path (".zip" is added if there is no such file) or a file opened for reading bytes.
+            path: a path (".zip" is added if it has no ending and there is no such file) or a file opened for reading
+                bytes.
             env: to go on training in; not needed to ``predict``.
             device: where to put the network.
             resume: go on where an agent saved with ``include=["run"]`` stopped; needs env. See ``save``.
+            policy: the class of the agent's policy, where it is a subclass of ``PlasticPolicy``.
             kwargs: settings that replace the saved ones, for example ``learning_rate``.
 
         Raises:
+            TypeError: there is no such setting, or what makes the network is to be replaced.
             plastic_rl.agents.archive.ArchiveError: the file is damaged, hostile or of another kind, or its weights
                 do not fit its settings.
             ValueError: the environment's spaces are not the agent's.
         """
-        if isinstance(path, (str, pathlib.Path)) and not pathlib.Path(path).exists():
+        if isinstance(path, (str, pathlib.Path)) and not (pathlib.Path(path).exists() or pathlib.Path(path).suffix):
             path = pathlib.Path(path).with_suffix(".zip")
         saved = archive.read(path)
-        agent = cls.from_description(saved.config, saved.weights, env=env, device=device, **kwargs)
+        agent = cls.from_description(saved.config, saved.weights, env, device, policy, **kwargs)
         try:
             agent.policy.optimizer.load_state_dict(saved.training["optimizer"])
             if resume:
@@ -427,9 +432,13 @@ class PlasticA2C(OnPolicyAlgorithm):
         weights: dict[str, torch.Tensor],
         env: GymEnv | gym.vector.VectorEnv | None = None,
         device: torch.device | str = "auto",
+        policy: type[PlasticPolicy] | None = None,
         **kwargs: Any,
     ) -> Self:
         """Make the agent that ``describe`` described, with these weights; arguments and errors as for ``load``."""
+        fixed = {"self", "policy_kwargs", "_init_setup_model"}
+        if unknown := kwargs.keys() - (inspect.signature(cls).parameters.keys() - fixed):
+            raise TypeError(f"an agent cannot be loaded with another {', '.join(sorted(unknown))}")
         if description.get("format") != FORMAT:
             raise archive.ArchiveError(f"not a description of a PlasticA2C agent: format {description.get('format')!r}")
         names = ("observation_space", "action_space")
@@ -440,8 +449,8 @@ class PlasticA2C(OnPolicyAlgorithm):
             check_for_correct_spaces(wrapped, observations, actions)
         try:
             settings = {name: description["settings"][name] for name in (*_SETTINGS, "learning_rate")} | kwargs
-            policy = cls.policy_aliases[description["policy"]]
-            agent = cls(policy, None, device=device, _init_setup_model=False, **settings)  # type: ignore[arg-type]
+            policy = policy or cls._policy_of(description["policy"])
+            agent = cls(policy, None, device=device, _init_setup_model=False, **settings)
             agent.policy_kwargs = description["policy_kwargs"]
             agent.observation_space, agent.action_space = observations, actions
             agent.n_envs = 1
@@ -457,8 +466,16 @@ class PlasticA2C(OnPolicyAlgorithm):
         except (
             KeyError, TypeError, AttributeError, RuntimeError, AssertionError, ValueError, OverflowError
         ) as error:  # fmt: skip
-            raise archive.ArchiveError(f"the agent's settings and weights do not fit each other: {error}") from error
+            given = f", with {', '.join(sorted(kwargs))} as given," if kwargs else ""
+            what = f"the agent's settings{given} and weights do not fit each other"
+            raise archive.ArchiveError(f"{what}: {error}") from error
         return agent
+
+    @classmethod
+    def _policy_of(cls, name: str) -> Any:
+        if name not in cls.policy_aliases:
+            raise ValueError(f"its policy is of the class {name}: give that as policy")
+        return cls.policy_aliases[name]
 
 
 def _moments(env: VecNormalize) -> dict[str, Any]:

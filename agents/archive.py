@@ -67,6 +67,8 @@ def read(file: File) -> Archive:
                     f"{name} is not an agent saved by PlasticA2C: it holds {sorted(members) or 'nothing'}, "
                     f"and should hold {CONFIG}, {WEIGHTS} and {TRAINING}"
                 )
+            if any(info.compress_type != zipfile.ZIP_STORED for info in bundle.infolist()):
+                raise ArchiveError(f"{name} is not as PlasticA2C saved it: what is in it is compressed")
             if sum(members.values()) > LARGEST:
                 raise ArchiveError(f"{name} would unpack to {sum(members.values())} bytes: refused")
             config, weights, training = (bundle.read(member) for member in (CONFIG, WEIGHTS, TRAINING))

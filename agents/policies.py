@@ -154,12 +154,34 @@ class PlasticPolicy(ActorCriticPolicy):
         deterministic: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor, Any]:
         """Take one step; return actions, values ``(B,)``, log-probabilities ``(B,)`` and the core's new state."""
-        features = self.features(obs)
-        starts = None if episode_starts is None else episode_starts[None]
-        hidden, state = self.core(features[None], state, episode_start=starts)
-        distribution, values = self.heads(hidden[0])
+        hidden, state = self._step(obs, state, episode_starts)
+        distribution, values = self.heads(hidden)
         actions = distribution.get_actions(deterministic=deterministic)
         return actions, values, distribution.log_prob(actions), state
+
+    def get_distribution(
+        self, obs: PyTorchObs, state: Any = None, episode_starts: Tensor | None = None
+    ) -> Distribution:
+        """Return the distribution of the actions that ``forward`` would choose from."""
+        return self.heads(self._step(obs, state, episode_starts)[0])[0]
+
+    def predict_values(self, obs: PyTorchObs, state: Any = None, episode_starts: Tensor | None = None) -> Tensor:
+        """Return the values ``(B,)`` that ``forward`` would return."""
+        return self.heads(self._step(obs, state, episode_starts)[0])[1]
+
+    def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> Any:
+        """Not available: what an action was worth depends on the steps before it.
+
+        Raises:
+            NotImplementedError: always; ``replay`` goes over the steps of a rollout.
+        """
+        raise NotImplementedError("steps cannot be evaluated one by one, without those before: use replay")
+
+    def _step(self, obs: PyTorchObs, state: Any, episode_starts: Tensor | None) -> tuple[Tensor, Any]:
+        """Take the core one step on; return its outputs ``(B, N)`` and its new state."""
+        starts = None if episode_starts is None else episode_starts[None]
+        hidden, state = self.core(self.features(obs)[None], state, episode_start=starts)
+        return hidden[0], state
 
     def predict(
         self,

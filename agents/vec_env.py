@@ -15,7 +15,8 @@ class GymnasiumVecEnv(VecEnv):
     Stable-Baselines3 expects the first observation of a new episode in the step that ended the old one, whose last
     observation goes into ``infos[i]["terminal_observation"]``. Environments that restart in the same step do so by
     themselves; those of Gymnasium's ``SyncVectorEnv`` and ``AsyncVectorEnv`` that would restart later are reset
-    by their mask. Per-environment infos are given at the end of an episode; in between they are empty.
+    by their mask. What the environment says of itself in its info is given at the end of an episode, ``is_success``
+    for example; in between infos are empty.
 
     Args:
         env: a vector environment; ``AutoresetMode.SAME_STEP``, or Gymnasium's sync or async one in any mode.
@@ -57,8 +58,9 @@ class GymnasiumVecEnv(VecEnv):
         if dones.any():
             infos = [{} for _ in range(self.num_envs)]
             last = info["final_obs"] if self._same_step else observations.copy()
+            said = info.get("final_info", {}) if self._same_step else info
             for i in np.flatnonzero(dones):
-                infos[i] = {
+                infos[i] = _of_one(said, int(i)) | {
                     "terminal_observation": last[i],
                     "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
                 }
@@ -97,3 +99,12 @@ class GymnasiumVecEnv(VecEnv):
         """Return a picture of every environment."""
         frames: Any = self.env.render()
         return [None] * self.num_envs if frames is None else list(frames)
+
+
+def _of_one(infos: dict[str, Any], index: int) -> dict[str, Any]:
+    """What a vector environment's infos say of one of its environments."""
+    own: dict[str, Any] = {}
+    for name, values in infos.items():
+        if infos.get(f"_{name}", np.zeros(index + 1, bool))[index]:
+            own[name] = _of_one(values, index) if isinstance(values, dict) else values[index]
+    return own

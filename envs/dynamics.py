@@ -118,6 +118,7 @@ class MazeDynamics:
         # Where each step of the trail led, and where the agent stood after a teleport, if any.
         self._trail_reached = np.zeros((trail, num_envs), dtype=np.int64)
         self._trail_stood = np.zeros((trail, num_envs), dtype=np.int64)
+        self._trail_from = np.zeros(num_envs, dtype=np.int64)  # the first step of the lifetime that it knows
 
         if layout.fixed:
             self._set_walls(np.zeros(1, dtype=np.int64), layout.draw(np.zeros(1, dtype=np.uint64)))
@@ -146,6 +147,7 @@ class MazeDynamics:
         self.steps[which] = 0
         self.hits[which] = 0
         self.returns[which] = 0.0
+        self._trail_from[which] = 0
         self._last_action[which] = len(Action)
         self._last_reward[which] = 0.0
 
@@ -199,6 +201,7 @@ class MazeDynamics:
             raise ValueError(f"The state is not one of {self.num_envs} mazes like these: {given}, not {shapes}.")
         for name, array in current.items():
             setattr(self, name, np.array(state[name], dtype=array.dtype))
+        self._trail_from = self.steps.copy()
 
     def observe(self) -> Observations:
         """Return fresh observations, shape (num_envs, config.observation_size)."""
@@ -235,7 +238,7 @@ class MazeDynamics:
     def trail(self, index: int) -> tuple[tuple[tuple[int, int], ...], ...]:
         """Return the recent path in maze ``index``, oldest cell first, in runs between teleports."""
         steps = int(self.steps[index])
-        kept = min(steps, self._trail_length)
+        kept = min(steps - int(self._trail_from[index]), self._trail_length)
         slots = np.arange(steps - kept, steps) % max(1, self._trail_length)
         runs: list[list[int]] = [[self._start] if steps == kept else []]
         base = self._base[index]

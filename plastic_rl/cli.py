@@ -4,6 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from plastic_rl.config import Compare, Curves, Evaluate, Images, MazeRun, Memorize, Omniglot, Play, TaskRun, Watch
-from plastic_rl.errors import UserError, program
+from plastic_rl.errors import UsageError, UserError, invocation, program
 
 Command = (
     Annotated[MazeRun, tyro.conf.subcommand("maze")]
@@ -33,14 +34,11 @@ def main(args: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a line under a table is no reason to fail
     try:
-        config = tyro.cli(
-            Command,
-            args=args,
-            prog=program(),
-            description="Networks that keep learning within their lifetime, in mazes and memory tasks.",
-            config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
-            registry=_plain_values(),
-        )
+        words = sys.argv[1:] if args is None else args
+        description = "Networks that keep learning within their lifetime, in mazes and memory tasks."
+        config = _read(Command, words, description=description)
+        if isinstance(config, (MazeRun, TaskRun)) and config.resume is not None:
+            config = _resumed(config, config.resume, words)
         _run(config)
         sys.stdout.flush()
     except UserError as error:
@@ -51,8 +49,35 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(1) from None
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error), 1)
+    except MemoryError:
+        _fail("there is not enough memory for that: try smaller numbers", 1)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _read(kind: Any, words: Sequence[str], **options: Any) -> Any:
+    """Read a command's settings from the words of a command line."""
+    style = (tyro.conf.PositionalRequiredArgs, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff)
+    return tyro.cli(kind, args=words, prog=program(), config=style, registry=_plain_values(), **options)
+
+
+def _resumed(config: MazeRun | TaskRun, folder: Path, words: Sequence[str]) -> MazeRun | TaskRun:
+    """Read the words anew, with the settings of the run that is to go on in place of the defaults.
+
+    Raises:
+        UserError: there is no such run.
+        UsageError: it is of another command, or settings are given that a run cannot change.
+    """
+    from plastic_rl.folders import read_config, read_run
+    from plastic_rl.session import check_resumed
+
+    command = read_config(folder)["command"]
+    if command != config.command:
+        raise UsageError(f"{folder} is a run of {command}: go on with {invocation(command, '--resume', folder)}")
+    kept = replace(read_run(folder, type(config)), resume=folder)
+    settings = _read(type(config), words[1:], default=kept)
+    check_resumed(settings, kept)
+    return settings
 
 
 def _fail(message: str, code: int) -> None:

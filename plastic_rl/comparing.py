@@ -21,6 +21,7 @@ from typing import Any, get_args
 
 import gymnasium as gym
 import numpy as np
+import torch
 
 from plastic_rl import folders, runs
 from plastic_rl.config import Agent, Compare, MazeRun, changed
@@ -151,7 +152,8 @@ def hidden_sizes(config: Compare) -> dict[str, int]:
         raise UsageError(f"--env {config.env} is not a maze of this package")
     features = gym.spaces.flatdim(env.single_observation_space)
     env.close()
-    plastic = PlasticRNN(features, config.hidden_size)
+    with torch.device("meta"):  # without memory: its parameters are only counted
+        plastic = PlasticRNN(features, config.hidden_size)
     sizes: dict[str, int] = dict.fromkeys(get_args(Agent), config.hidden_size)
     return sizes | {
         "rnn-wide": matching_hidden_size(plastic, lambda size: RNNCore(features, size)),

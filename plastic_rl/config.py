@@ -23,6 +23,9 @@ RunT = TypeVar("RunT", bound="Run")
 class Run:
     """Settings of a training that are kept in its config.json."""
 
+    command: ClassVar[str]
+    length: ClassVar[str]  # the setting that says how long to train
+
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them, without the folders."""
         content = {name: value for name, value in asdict(self).items() if name not in ("out", "resume")}
@@ -67,6 +70,9 @@ AGENT_SETTINGS = (
 @dataclass(frozen=True)
 class MazeRun(Run):
     """Train a plastic agent with A2C to learn, within each lifetime, where a maze's hidden goal is."""
+
+    command: ClassVar[str] = "maze"
+    length: ClassVar[str] = "steps"
 
     out: Path | None = None
     """Run folder, new or empty; by default one under runs/ named after the time."""
@@ -243,7 +249,7 @@ class TaskRun(Run):
     eval_episodes: int = 50
     """Fresh episodes that the finished network is tested on."""
 
-    command: ClassVar[str]
+    length: ClassVar[str] = "episodes"
 
     def __post_init__(self) -> None:
         """Check what can be checked without the task."""
@@ -586,7 +592,10 @@ class Compare:
         for name in ("seeds", "jobs"):
             _require(self, name, lambda v: v >= 1, "at least 1")
         _require(self, "agents", lambda v: len(v) > 0, "at least one")
-        self.run_settings("plastic", 0)
+        run = self.run_settings("plastic", 0)
+        if self.steps < run.envs * run.lifetime:
+            least = f"{run.envs * run.lifetime}, one lifetime in each of {run.envs} mazes"
+            raise UsageError(f"--steps is {self.steps}: expected at least {least}, for a curve")
 
     def run_settings(self, agent: str, seed: int) -> MazeRun:
         """Return the settings of one run; of an agent of another size, that size is still to be set.
@@ -727,6 +736,6 @@ def _require(config: Any, name: str, holds: Callable[[Any], bool], expected: str
         raise UsageError(f"--{name.replace('_', '-')} is {value}: expected {expected}")
 
 
-def changed(config: Any) -> set[str]:
-    """Return the names of the settings that are not the default."""
-    return {f.name for f in fields(config) if getattr(config, f.name) != f.default}
+def changed(config: Any, kept: Any = None) -> set[str]:
+    """Return the names of the settings that are not the default; or, if others were kept, not as they were."""
+    return {f.name for f in fields(config) if getattr(config, f.name) != getattr(kept, f.name, f.default)}

@@ -5,6 +5,7 @@ Runs that differ in nothing but their seed are one group, drawn as its median an
 
 import csv
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from plastic_rl.files import write_atomically
 from plastic_rl.plots import curves_of_groups
 
 COLUMN = {"maze": "return_mean", "memorize": "wrong_bits", "images": "loss", "omniglot": "validation_accuracy"}
+SHARES = ("wrong_bits", "wrong_erased_bits", "validation_accuracy")  # drawn in percent
 OF_PLASTICITY = ("rule", "alpha", "eta", "learn_eta", "init_alpha")  # mean nothing to another core
 FOR_THEMSELVES = ("core", "rule", "env", "data")  # whose values speak
 LENGTHS = ("steps", "decay_steps", "episodes", "decay_episodes")
@@ -45,8 +47,9 @@ def curves(config: Curves) -> None:
 
     Raises:
         UserError: a folder is not a run, or its metrics.csv is damaged or still empty.
-        UsageError: the runs are of different commands, or have no such column.
+        UsageError: the runs are of different commands, or have no such column; or the figure is to go into a run.
     """
+    folders.check_no_run(config.out.absolute().parent)
     kept = {folder: folders.read_config(folder) for folder in config.runs}
     command, *others = dict.fromkeys(one["command"] for one in kept.values())
     if others:
@@ -59,28 +62,32 @@ def curves(config: Curves) -> None:
         groups.setdefault(name, []).append(curve)
     folders.make_folder(config.out.absolute().parent, "--out")
     what = "environment steps" if command == "maze" else "episodes"
-    drawn = {name: [(curve.effort, curve.result) for curve in group] for name, group in groups.items()}
-    curves_of_groups(config.out, drawn, (what, column.replace("_", " ")), config.log)
+    unit, factor = (", %", 100) if column in SHARES else ("", 1)
+    drawn = {name: [(curve.effort, factor * curve.result) for curve in group] for name, group in groups.items()}
+    curves_of_groups(config.out, drawn, (what, column.replace("_", " ") + unit), config.log)
     table = config.out.with_suffix(".csv")
     write_atomically(table, _as_csv(groups, what.split()[-1], column))
     print(f"figure: {config.out}\npoints: {table}")
 
 
 def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Name each of some settings by as few of their values as tell them apart; the same name for the same settings."""
-    names = list(dict.fromkeys(name for one in settings for name in one if name not in ASIDE))
-    names.sort(key=lambda name: name in LENGTHS)  # the last that runs are told apart by
+    """Name each of some settings by its core and what others of its core have otherwise; alike ones are named alike.
 
-    def apart(chosen: Sequence[str]) -> int:
-        return len({tuple(repr(one.get(name)) for name in chosen) for one in settings})
+    How long they trained is named only where nothing else tells them apart.
+    """
+    cores = {one.get("core") for one in settings}
+    return [_label(one, [other for other in settings if other.get("core") == one.get("core")], len(cores) > 1)
+            for one in settings]  # fmt: skip
 
-    chosen: list[str] = []
-    for name in names:
-        if apart([*chosen, name]) > apart(chosen):
-            chosen.append(name)
-    return [
-        ", ".join(_said(name, one[name]) for name in chosen if one.get(name) is not None) or "all" for one in settings
-    ]
+
+def _label(one: Mapping[str, Any], alike: Sequence[Mapping[str, Any]], with_core: bool) -> str:
+    def apart(names: Sequence[str]) -> int:
+        return len({tuple(repr(other.get(name)) for name in names) for other in alike})
+
+    differing = [name for name in dict.fromkeys(itertools.chain(*alike)) if name not in ASIDE and apart([name]) > 1]
+    telling = [name for name in differing if name not in LENGTHS]
+    chosen = ["core"] * with_core + (telling if apart(telling) == apart(differing) else differing)
+    return ", ".join(_said(name, one[name]) for name in chosen if one.get(name) is not None) or "all"
 
 
 def _said(name: str, value: Any) -> str:

@@ -26,6 +26,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from plastic_rl.config import RunT
 from plastic_rl.errors import UsageError, UserError, invocation
 from plastic_rl.files import DamagedFileError, read_json, read_weights, write_atomically
 
@@ -121,7 +122,7 @@ def check_no_run(folder: Path) -> None:
         UsageError: it holds a run.
     """
     if (folder / CONFIG).exists():
-        raise UsageError(f"--out {folder} holds a run, whose {SUMMARY} would be lost: name another folder")
+        raise UsageError(f"--out {folder} holds a run, of which files would be lost: name another folder")
 
 
 def _new(name: str) -> Path:
@@ -183,6 +184,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config.get("run"), dict) or not isinstance(config.get("command"), str):
         raise UserError(f"{folder / CONFIG} does not describe a run of this package")
     return config
+
+
+def read_run(folder: Path, *kinds: type[RunT]) -> RunT:
+    """Read the settings of a run of one of some commands.
+
+    Raises:
+        UserError: as ``read_config``, or it is of another command, or a setting is none of this version.
+    """
+    config = read_config(folder)
+    known = {kind.command: kind for kind in kinds}
+    if config["command"] not in known:
+        raise UserError(f"{folder} is a run of {config['command']}: expected one of {', '.join(known)}")
+    try:
+        return known[config["command"]].from_json(config["run"])
+    except (ValueError, UsageError) as error:
+        raise UserError(f"{folder / CONFIG} is damaged, or of another version of this package: {error}") from error
 
 
 def write_model(folder: Path, state: Mapping[str, Tensor], unit: str, done: int) -> None:

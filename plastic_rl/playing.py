@@ -64,12 +64,13 @@ def _writing(path: Path) -> Iterator[None]:
 @contextmanager
 def _pictured(config: MazeRun) -> Iterator[gym.Env]:
     """A run's environment, once, drawing pictures."""
-    with _without_screen(), runs.named(config.env) as name:
-        plain = gym.make(name, **config.env_kwargs())
-        plain.close()
-        if "rgb_array" not in plain.metadata.get("render_modes", ()):
-            raise UserError(f"{config.env} draws no pictures: it has no render mode rgb_array")
-        env = gym.make(name, render_mode="rgb_array", **config.env_kwargs())
+    with _without_screen():
+        with runs.named(config.env) as name:
+            plain = gym.make(name, **config.env_kwargs())
+            plain.close()
+            if "rgb_array" not in plain.metadata.get("render_modes", ()):
+                raise UserError(f"{config.env} draws no pictures: it has no render mode rgb_array")
+            env = gym.make(name, render_mode="rgb_array", **config.env_kwargs())
         try:
             yield env
         finally:

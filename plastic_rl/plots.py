@@ -103,14 +103,14 @@ def curves_of_groups(
         labels: of both.
         log: whether the axis of effort is logarithmic.
     """
-    figure = new_figure(7.2, 4.2)
+    figure = new_figure(9.6 if len(groups) > 1 else 7.2, 4.2)
     axes = figure.add_subplot()
     if log:
         axes.set_xscale("log")
     first = min(x[0] for curves in groups.values() for x, _ in curves)
     dress(axes, _draw_groups(axes, groups, log), labels, first if log else 0.0)
     if len(groups) > 1:
-        axes.legend(frameon=False, labelcolor=INK)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False, labelcolor=INK)
     save(figure, path)
 
 

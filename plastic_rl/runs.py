@@ -51,18 +51,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def read_run(folder: Path) -> MazeRun:
-    """Read a run's settings.
-
-    Raises:
-        UserError: as ``read_config``, or they are damaged or of another version.
-    """
-    try:
-        return MazeRun.from_json(read_config(folder)["run"])
-    except (ValueError, UsageError) as error:
-        raise UserError(f"{folder / CONFIG} is damaged, or of another version of this package: {error}") from error
-
-
 def write_config(folder: Path, config: MazeRun, agent: PlasticA2C) -> None:
     """Write a run's config.json."""
     content = {"command": "maze", "run": config.to_json(), "agent": _lasting(agent.describe()), "versions": versions()}
@@ -95,7 +83,7 @@ def load(folder: Path) -> tuple[PlasticA2C, MazeRun]:
     Raises:
         UserError: they are missing or damaged, or do not fit each other.
     """
-    agent, config = load_agent(folder), read_run(folder)
+    agent, config = load_agent(folder), folders.read_run(folder, MazeRun)
     with named(config.env) as name:
         env = gym.make(name, **config.env_kwargs())
     env.close()
@@ -151,7 +139,7 @@ def load_checkpoint(folder: Path, env: VectorEnv, device: str, **settings: Any) 
         raise UserError(f"{folder} has no {CHECKPOINT} to go on from") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"cannot go on from {path}: {error}") from error
-    config = read_run(folder)
+    config = folders.read_run(folder, MazeRun)
     expected = config.agent_settings() | config.policy_kwargs()
     found = {name: getattr(agent, name) for name in config.agent_settings()} | agent.policy_kwargs
     for name, value in expected.items():

@@ -6,21 +6,19 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from plastic_rl.config import changed
+from plastic_rl.config import Run, changed
 from plastic_rl.errors import UsageError, UserError, invocation
 from plastic_rl.folders import CONFIG, claimed
 from plastic_rl.tables import duration, number
 
 MAY_CHANGE = ("threads", "device")  # what a run may go on with that it did not begin with, beside its length
-SettingsT = TypeVar("SettingsT")
 
 
 class Interruption:
@@ -119,19 +117,15 @@ def thread_count(config: Any) -> int:
     return config.threads or os.cpu_count() or 1
 
 
-def resumed(given: SettingsT, kept: SettingsT, length: str) -> SettingsT:
-    """Return a run's kept settings, and of those given now its length and what else may change.
+def check_resumed(settings: Run, kept: Run) -> None:
+    """Check that settings to go on with are a run's own, but for its length and what else may change.
 
     Raises:
-        UsageError: other settings are given.
+        UsageError: they differ in others.
     """
-    may_change = (length, *MAY_CHANGE)
-    names = changed(given) - {"resume"}
-    if wrong := sorted(names.difference(may_change)):
+    if wrong := sorted(changed(settings, kept) - {kept.length, *MAY_CHANGE}):
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
         raise UsageError(f"--resume goes on with the settings of the run: leave out {flags}")
-    anew: dict[str, Any] = {name: getattr(given, name) for name in may_change if name in names}
-    return replace(kept, resume=given.resume, **anew)  # type: ignore[type-var, attr-defined]
 
 
 class Progress:

@@ -23,7 +23,7 @@ from plastic_rl.modules.ablation import ABLATIONS, ablated
 from plastic_rl.modules.controls import count_parameters
 from plastic_rl.ops import get_num_threads, set_num_threads
 from plastic_rl.plots import learning_curve
-from plastic_rl.session import Session, check_machine, resumed, session, thread_count
+from plastic_rl.session import Session, check_machine, session, thread_count
 from plastic_rl.tables import duration, number, table
 from plastic_rl.tasks import (
     CoreSettings,
@@ -45,11 +45,7 @@ def train(config: TaskRun) -> None:
     check_machine(config)
     with session(config.command, _smaller(config)) as this:
         if config.resume is not None:
-            this.folder, kept = config.resume, read_run(config.resume)
-            if type(kept) is not type(config):
-                again = invocation(kept.command, "--resume", config.resume)
-                raise UsageError(f"{config.resume} is a run of {kept.command}: go on with {again}")
-            config = resumed(config, kept, "episodes")
+            this.folder = config.resume
         config = config.resolved()
         _check_length(config)
         keep_freed_memory()
@@ -152,14 +148,7 @@ def read_run(folder: Path) -> TaskRun:
     Raises:
         UserError: there is no such run, it is of another command, or its config.json is damaged.
     """
-    config = folders.read_config(folder)
-    if config["command"] not in COMMANDS:
-        raise UserError(f"{folder} is a run of {config['command']}: expected one of {', '.join(COMMANDS)}")
-    try:
-        return COMMANDS[config["command"]].from_json(config["run"])
-    except (ValueError, UsageError) as error:
-        path = folder / folders.CONFIG
-        raise UserError(f"{path} is damaged, or of another version of this package: {error}") from error
+    return folders.read_run(folder, *COMMANDS.values())
 
 
 def _write_config(folder: Path, config: TaskRun) -> None:

@@ -20,7 +20,7 @@ from plastic_rl.modules.controls import count_parameters
 from plastic_rl.ops import get_num_threads, set_num_threads
 from plastic_rl.playing import write_lifetime
 from plastic_rl.plots import learning_curve
-from plastic_rl.session import Interruption, Progress, Session, check_machine, resumed, session, thread_count
+from plastic_rl.session import Interruption, Progress, Session, check_machine, session, thread_count
 from plastic_rl.tables import duration, number
 
 
@@ -127,7 +127,7 @@ def train(config: MazeRun) -> None:
     )  # fmt: skip
     with session("maze", memory) as this:
         if config.resume is not None:
-            this.folder, config = config.resume, resumed(config, runs.read_run(config.resume), "steps")
+            this.folder = config.resume
         config = config.resolved()
         torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
         set_num_threads(thread_count(config))

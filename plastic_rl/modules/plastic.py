@@ -69,7 +69,9 @@ class _Plastic(PlasticConnections):
 
     def _net_input(self, input: Tensor) -> Tensor:
         """What ``(..., input_size)`` contributes to every neuron: ``(..., N)``."""
-        return input.new_zeros(*input.shape[:-1], self.hidden_size) if self.encode is None else self.encode(input)
+        if self.encode is None:
+            return input.new_zeros(*input.shape[:-1], self.hidden_size)
+        return self.encode(input).to(self.w.dtype)  # autocast makes it another
 
     def _bring_in(self, layout: Layout, sequence: Tensor, state: PlasticState | None) -> PlasticState | None:
         """Bring a caller's state to ``(B, ...)``."""

@@ -32,7 +32,7 @@ def sequence(
     outputs, last = _Sequence.apply(
         u, w, alpha.reshape(-1), weights, (1 - eta) ** t, hidden, trace, clamp, nonlinearity
     )
-    return outputs, outputs[-1].clone(), last
+    return outputs.contiguous(), outputs[-1].clone(), last
 
 
 def free_steps(steps: int, clamp: Tensor | None) -> list[bool]:

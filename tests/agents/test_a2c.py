@@ -234,6 +234,47 @@ def test_the_adapter_gives_the_first_observation_of_the_next_episode(mode):
     assert observations[:, 1] == pytest.approx([0.1, 0.1])
 
 
+class Judged(Target):
+    """Says at the end whether it went well."""
+
+    def step(self, action):
+        *seen, over, _ = super().step(action)
+        return *seen, over, {"is_success": self.t == 10, "of": {"t": self.t}}
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_the_adapter_passes_on_what_environments_say_at_the_end(mode):
+    env = GymnasiumVecEnv(gym.vector.SyncVectorEnv([Judged] * 2, autoreset_mode=mode))
+    env.reset()
+    for _ in range(10):
+        *_, infos = env.step(np.zeros((2, 1), np.float32))
+    assert [(info["is_success"], info["of"]) for info in infos] == [(True, {"t": 10})] * 2
+    assert all(info["TimeLimit.truncated"] for info in infos)
+
+
+def test_the_adapter_passes_on_what_mazes_say_at_the_end():
+    env = GymnasiumVecEnv(maze(2, lifetime=3))
+    env.reset()
+    for _ in range(3):
+        *_, infos = env.step(np.zeros(2, int))
+    assert [set(info) for info in infos] == [
+        {"goal", "position", "hits", "terminal_observation", "TimeLimit.truncated"}
+    ] * 2
+
+
+def test_the_policys_methods_go_through_the_core():
+    policy = agent_for(maze(), hidden_size=15).policy  # as many as features, which must not be taken for its outputs
+    observations = torch.as_tensor(maze().reset(seed=0)[0])
+    torch.nn.init.normal_(policy.action_net.weight)
+    actions, values, logs, state = policy(observations)
+    assert torch.equal(policy.predict_values(observations), values)
+    assert torch.equal(policy.get_distribution(observations).log_prob(actions), logs)
+    _, values, _, _ = policy(observations, state)
+    assert torch.equal(policy.predict_values(observations, state), values)
+    with pytest.raises(NotImplementedError, match="use replay"):
+        policy.evaluate_actions(observations, actions)
+
+
 @pytest.mark.parametrize(
     "action_space", [spaces.MultiDiscrete([2, 2]), spaces.MultiBinary(3)], ids=["MultiDiscrete", "MultiBinary"]
 )

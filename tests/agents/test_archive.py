@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stable_baselines3.common.vec_env import VecNormalize
 
 import plastic_rl  # noqa: F401 - registers the mazes
-from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C
+from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C, PlasticPolicy
 from plastic_rl.agents.archive import ArchiveError, space_from_json, space_to_json
 
 
@@ -172,6 +172,41 @@ def test_weights_of_another_architecture_are_refused(saved, tmp_path):
 def test_an_environment_with_other_spaces_is_refused(saved):
     with pytest.raises(ValueError, match=r"[Ss]pace"):
         PlasticA2C.load(io.BytesIO(saved), env=gym.make("CartPole-v1"))
+
+
+class Own(PlasticPolicy):
+    """A policy of a user's."""
+
+
+def test_an_agent_with_a_policy_of_ones_own_is_loaded_with_its_class(tmp_path):
+    agent = PlasticA2C(Own, maze(), n_steps=10, seed=0, device="cpu", policy_kwargs={"hidden_size": 8})
+    agent.save(tmp_path / "own")
+    assert isinstance(PlasticA2C.load(tmp_path / "own", policy=Own).policy, Own)
+    with pytest.raises(ArchiveError, match="its policy is of the class Own: give that as policy"):
+        PlasticA2C.load(tmp_path / "own")
+
+
+def test_what_cannot_be_replaced_on_loading_is_named(saved):
+    for name in ("learning_rat", "policy_kwargs", "custom_objects"):
+        with pytest.raises(TypeError, match=name):
+            PlasticA2C.load(io.BytesIO(saved), **{name: {}})
+    with pytest.raises(ArchiveError, match=r"with n_steps as given, .* expected at least 1"):
+        PlasticA2C.load(io.BytesIO(saved), n_steps=0)
+
+
+def test_another_ending_is_not_taken_for_zip(saved, tmp_path):
+    (tmp_path / "step_1.zip").write_bytes(saved)
+    with pytest.raises(FileNotFoundError, match=r"step_1\.5"):
+        PlasticA2C.load(tmp_path / "step_1.5")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressed_members_are_refused(saved, tmp_path, method):
+    with zipfile.ZipFile(io.BytesIO(saved)) as old, zipfile.ZipFile(tmp_path / "new.zip", "w", method) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    with pytest.raises(ArchiveError, match="is compressed"):
+        PlasticA2C.load(tmp_path / "new.zip")
 
 
 def test_resuming_needs_what_it_needs(saved, tmp_path):

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from plastic_rl import runs, training
+from plastic_rl import folders, runs, training
 from plastic_rl.agents import archive
+from plastic_rl.config import MazeRun
 
 from .conftest import begin
 
@@ -187,7 +188,7 @@ def test_kills_at_any_moment_corrupt_nothing(call, here, uninterrupted):
             break
         kills += 1
         if (here / "run/config.json").exists():
-            assert runs.read_run(here / "run").steps == STEPS
+            assert folders.read_run(here / "run", MazeRun).steps == STEPS
         if (here / "run/checkpoint.zip").exists():
             archive.read(here / "run/checkpoint.zip")
         if (here / "run/model.safetensors").exists():

@@ -1,6 +1,7 @@
 """The commands memorize and images, and evaluate for their runs: what they leave behind, and a user's mistakes."""
 
 import csv
+import itertools
 import json
 import shutil
 import signal
@@ -14,6 +15,7 @@ from PIL import Image
 from plastic_rl import cli, folders, supervised
 from plastic_rl.config import Images, Memorize
 from plastic_rl.data.archives import Published
+from plastic_rl.tasks import PatternCompletion
 
 from .conftest import begin
 
@@ -176,6 +178,16 @@ def test_a_finished_run_whose_learning_rate_is_still_falling_says_how_far_it_can
     assert "has fallen to 0, start a new run" in refused("memorize", "--resume", "run", code=2)
 
 
+def test_a_run_moves_to_another_device(here, call, refused):
+    assert call("memorize", *PATTERNS, "--episodes", 4, "--out", "run")[0] == 0
+    path = Path("run/config.json")
+    path.write_text(path.read_text().replace('"device": "cpu"', '"device": "meta"'))
+    words = ["memorize", "--resume", "run", "--episodes", 8]
+    assert "--device meta cannot be used on this machine; --device cpu can" in refused(*words, code=2)
+    assert call(*words, "--device", "cpu")[0] == 0
+    assert json.loads(path.read_text())["run"]["device"] == "cpu"
+
+
 def test_a_run_that_is_stopped_goes_on(here, call):
     words = ["memorize", *PATTERNS, "--learning-rate", "1e-4", "--seed", "7"]
     process = begin(*words, "--episodes", "200000", "--out", "run", cwd=here)
@@ -303,7 +315,7 @@ def test_photographs_that_were_moved(refused, call):
     [
         (["memorize", "--resume", "nowhere"], 1, "there is no folder nowhere"),
         (["memorize", "--resume", "images"], 2, "images is a run of images: go on with "),
-        (["maze", "--resume", "memorize"], 1, "memorize is a run of memorize"),
+        (["maze", "--resume", "memorize"], 2, "memorize is a run of memorize: go on with "),
         (["memorize", "--resume", "memorize"], 2, "has finished its 30 episodes: to go on, give a larger number"),
         (["images", "--resume", "images"], 2, "its learning rate has fallen to 0, start a new run"),
         (["images", "--resume", "images", "--episodes", "900"], 2, "would change nothing: start a new run"),
@@ -368,8 +380,10 @@ def test_a_model_that_cannot_be_loaded(refused, runs, damage):
     assert "the network in memorize cannot be loaded" in refused("evaluate", "memorize", code=1)
 
 
-def test_divergence_keeps_the_last_good_checkpoint(refused):
-    words = ["memorize", *PATTERNS, "--learning-rate", "1e30", "--checkpoint-every", "0", "--out", "wild"]
+def test_divergence_keeps_the_last_good_checkpoint(refused, monkeypatch):
+    loss, calls = PatternCompletion.loss, itertools.count()
+    monkeypatch.setattr(PatternCompletion, "loss", lambda *a: loss(*a) * (float("inf") if next(calls) else 1.0))
+    words = ["memorize", *PATTERNS, "--checkpoint-every", "0", "--out", "wild"]
     error = refused(*words, code=1)
     assert "training diverged at episode 2: " in error
     assert "The last good checkpoint is kept in wild" in error

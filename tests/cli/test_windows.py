@@ -38,6 +38,13 @@ def screen(here, monkeypatch):
     pygame.display.quit()
 
 
+def test_a_display_that_cannot_be_reached(refused, monkeypatch, trained):
+    monkeypatch.setenv("DISPLAY", ":77")
+    error = refused("watch", trained[0], code=1)
+    assert "no window can be opened" in error
+    assert "write a GIF instead: " in error
+
+
 def pictures(shown):
     return [picture.tobytes() for _, _, picture in shown]
 

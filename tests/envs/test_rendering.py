@@ -271,3 +271,21 @@ def test_recording_a_video_needs_no_more_than_rgb_array():
         pictures = frames.render()
     assert len(pictures) == 4
     assert len({picture.tobytes() for picture in pictures}) == 4
+
+
+@pytest.mark.parametrize("name", ["GridMaze", "RandomMaze"])
+def test_the_trail_begins_where_a_state_was_taken_up(name):
+    old, new = (
+        gym.make_vec(f"PlasticRL/{name}-v0", num_envs=3, size=7, lifetime=9, render_mode="ansi") for _ in range(2)
+    )
+    for env in (old, new):
+        env.reset(seed=0)
+    for _ in range(5):
+        old.step(old.action_space.sample())
+    new.unwrapped.set_state(old.unwrapped.get_state())
+    assert [new.unwrapped.maze_state(k).trail for k in range(3)] == [((),)] * 3
+    info = new.step(new.action_space.sample())[-1]
+    assert all(tuple(info["position"][k]) == new.unwrapped.maze_state(k).trail[-1][-1] for k in range(3))
+    for _ in range(5):
+        new.step(new.action_space.sample())
+    assert all(len(sum(new.unwrapped.maze_state(k).trail, ())) >= 2 for k in range(3))

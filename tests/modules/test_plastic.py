@@ -171,6 +171,17 @@ def test_a_compiled_layer_computes_the_same():
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+def test_autocast(engine):
+    """The net input comes in the narrower type; the layer goes on in its own."""
+    layer, input = PlasticRNN(3, 8, engine=engine), torch.randn(5, 2, 3)
+    with torch.autocast("cpu"):
+        outputs, state = layer(input)
+    assert outputs.dtype == state.trace.dtype == torch.float32
+    torch.testing.assert_close(outputs, layer(input)[0], atol=0.05, rtol=0.05)
+    outputs.sum().backward()
+
+
 def test_to_float64():
     rnn, input = PlasticRNN(I, N), torch.randn(T, B, I)
     output, _ = rnn(input)

@@ -65,6 +65,12 @@ def test_agrees_from_the_start_of_a_lifetime(Problem, assert_close):
     assert_close(problem.solve("traceless"), problem.solve("reference"), TOLERANCE[torch.float64])
 
 
+@pytest.mark.parametrize("engine", ["reference", "fused", "traceless"])
+def test_outputs_can_be_viewed_in_another_shape(Problem, engine):
+    outputs = Problem.draw(9, 2, 7, alpha="shared").run(engine)[0]
+    assert outputs.view(18, 7).is_contiguous()
+
+
 @pytest.mark.parametrize("used", [0, 1, 2], ids=["outputs", "hidden", "trace"])
 def test_results_that_the_loss_leaves_out_add_nothing(Problem, used):
     gradients = []
