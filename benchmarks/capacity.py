@@ -91,15 +91,15 @@ def draw(path: Path, medians: dict[str, list[float]], bits: int) -> None:
     """Draw wrong bits against patterns."""
     figure = new_figure(7.2, 4.4)
     axes = figure.add_subplot()
-    for (name, wrong), color in zip(medians.items(), (*COLOURS[:4], INK), strict=True):
-        dashes = "--" if name == HOPFIELD else "-"
-        axes.plot(
-            PATTERNS, [100 * w for w in wrong], dashes, color=color, linewidth=2, marker="o", markersize=4, label=name
-        )
+    for (name, wrong), color, width in zip(medians.items(), (*COLOURS[:4], INK), (10, 7, 4, 1.5, 2), strict=True):
+        dashes = "--" if name == HOPFIELD else "-"  # the others may lie on one another
+        axes.plot(PATTERNS, [100 * w for w in wrong], dashes, color=color, linewidth=width, label=name)
     axes.axhline(100 * LEVEL, color=FAINT, linewidth=1, linestyle=":")
     axes.axvline(0.138 * bits, color=FAINT, linewidth=1, linestyle=":")
-    at = (0.138 * bits, 0.5)
-    axes.annotate("0.138 N", at, (4, 0), axes.get_xaxis_transform(), "offset points", color=FAINT, fontsize=9)
+    across, along = axes.get_xaxis_transform(), axes.get_yaxis_transform()
+    text = {"textcoords": "offset points", "color": FAINT, "fontsize": 9}
+    axes.annotate("0.138 N: known of Hopfield's", (0.138 * bits, 0.6), (4, 0), across, **text)
+    axes.annotate("1 %", (1, 100 * LEVEL), (-2, 2), along, ha="right", **text)
     dress(axes, PATTERNS[-1], ("patterns in an episode", "wrong bits, % (chance: 25)"))
     axes.set_title(f"What {bits} neurons hold after one presentation", color=INK, fontsize=11, loc="left")
     axes.legend(frameon=False, labelcolor=INK)
@@ -144,7 +144,7 @@ def main() -> int:
     rows = [["wrong bits, %", *(f"{p}" for p in PATTERNS), "patterns at 1 %", "per neuron"]]
     for name, wrong in medians.items():
         held = capacity(wrong)
-        told = ["-", "-"] if held is None else [f"{held:.0f}", f"{held / options.bits:.3f}"]
+        told = ["-", "-"] if held is None else [f"{held:.1f}", f"{held / options.bits:.3f}"]
         rows.append([name, *(f"{100 * w:.2f}" for w in wrong), *told])
     print(table(rows))
     draw(options.out / "capacity.png", medians, options.bits)

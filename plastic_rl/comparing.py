@@ -9,7 +9,6 @@ agents.csv           a row per agent: medians over its seeds
 comparison.png       median and quartiles against steps and against time
 """
 
-import csv
 import os
 import subprocess
 import sys
@@ -26,7 +25,7 @@ import torch
 from plastic_rl import folders, runs
 from plastic_rl.config import Agent, Compare, MazeRun, changed
 from plastic_rl.errors import UsageError, UserError
-from plastic_rl.files import read_json
+from plastic_rl.files import read_json, write_csv
 from plastic_rl.modules import LSTMCore, PlasticRNN, RNNCore, matching_hidden_size
 from plastic_rl.plots import compared_curves
 from plastic_rl.session import Interruption
@@ -195,12 +194,12 @@ def _train(waiting: list[Job], at_a_time: int) -> list[Job]:
 def _report(out: Path, jobs: Sequence[Job]) -> None:
     """Write and draw the curves, and tell what came out."""
     curves = {job: job.curve() for job in jobs}
-    with open(out / CURVES, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["agent", "seed", "steps", "seconds", "return_mean"])
-        for job, curve in curves.items():
-            for row in zip(*curve, strict=True):
-                writer.writerow([job.agent, job.config.seed, int(row[0]), *(f"{value:.6g}" for value in row[1:])])
+    points = [
+        (job.agent, job.config.seed, int(steps), *others)
+        for job, curve in curves.items()
+        for steps, *others in zip(*curve, strict=True)
+    ]
+    write_csv(out / CURVES, ("agent", "seed", "steps", "seconds", "return_mean"), points)
     agents = list(dict.fromkeys(job.agent for job in jobs))
     groups = {agent: [job for job in jobs if job.agent == agent] for agent in agents}
     drawn = {agent: [_in_minutes(curves[job]) for job in group] for agent, group in groups.items()}
@@ -208,11 +207,8 @@ def _report(out: Path, jobs: Sequence[Job]) -> None:
         out / FIGURE, drawn, ("environment steps", "minutes of training, one thread", "return per lifetime")
     )
     rows = {agent: _row(group, [curves[job] for job in group]) for agent, group in groups.items()}
-    with open(out / TABLE, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["agent", *next(iter(rows.values()))])
-        for agent, told in rows.items():
-            writer.writerow([agent, *("" if value is None else f"{value:.6g}" for value in told.values())])
+    columns = ("agent", *next(iter(rows.values())))
+    write_csv(out / TABLE, columns, [(agent, *told.values()) for agent, told in rows.items()])
     print(f"\n{_as_table(rows)}\n")
     for what, name in {"curves": CURVES, "table": TABLE, "figure": FIGURE}.items():
         print(f"{what + ':':<8}{out / name}")

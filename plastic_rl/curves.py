@@ -3,8 +3,6 @@
 Runs that differ in nothing but their seed are one group, drawn as its median and quartiles.
 """
 
-import csv
-import io
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ import numpy as np
 from plastic_rl import folders
 from plastic_rl.config import Curves
 from plastic_rl.errors import UsageError, UserError
-from plastic_rl.files import write_atomically
+from plastic_rl.files import write_csv
 from plastic_rl.plots import curves_of_groups
 
 COLUMN = {"maze": "return_mean", "memorize": "wrong_bits", "images": "loss", "omniglot": "validation_accuracy"}
@@ -66,7 +64,13 @@ def curves(config: Curves) -> None:
     drawn = {name: [(curve.effort, factor * curve.result) for curve in group] for name, group in groups.items()}
     curves_of_groups(config.out, drawn, (what, column.replace("_", " ") + unit), config.log)
     table = config.out.with_suffix(".csv")
-    write_atomically(table, _as_csv(groups, what.split()[-1], column))
+    rows = [
+        (name, curve.seed, *row)
+        for name, group in groups.items()
+        for curve in group
+        for row in zip(curve.effort, curve.seconds, curve.result, strict=True)
+    ]
+    write_csv(table, ("runs", "seed", what.split()[-1], "seconds", column), rows)
     print(f"figure: {config.out}\npoints: {table}")
 
 
@@ -117,14 +121,3 @@ def _averaged(points: int, log: bool, x: np.ndarray, *others: np.ndarray) -> lis
     part = np.searchsorted(edges, x, side="left")
     counts = np.bincount(part)
     return [np.bincount(part, values)[counts > 0] / counts[counts > 0] for values in (x, *others)]
-
-
-def _as_csv(groups: Mapping[str, Sequence[Curve]], effort: str, column: str) -> bytes:
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(["runs", "seed", effort, "seconds", column])
-    for name, group in groups.items():
-        for curve in group:
-            for row in zip(curve.effort, curve.seconds, curve.result, strict=True):
-                writer.writerow([name, curve.seed, *(f"{value:.6g}" for value in row)])
-    return content.getvalue().encode()

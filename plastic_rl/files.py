@@ -1,10 +1,12 @@
 """Files that are seen whole or not at all, and readers that run no code and say which file is damaged."""
 
+import csv
 import io
 import json
 import os
 import pickle
 import zipfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         out.flush()
         os.fsync(out.fileno())
     os.replace(temporary, path)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table, whole: numbers that are not whole to six digits, None as nothing."""
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in row])
+    write_atomically(path, content.getvalue().encode())
 
 
 def read_json(content: bytes, name: str) -> dict[str, Any]:
