@@ -24,7 +24,8 @@ from plastic_rl.ops.simd import BYTES
 from plastic_rl.ops.threads import get_num_threads
 from plastic_rl.rules import get_rule
 
-CHUNK = 256  # columns in a block of a wide network
+APART = 32  # sums of several episodes lie so far apart that no two threads write to one cache line
+CHUNK = 256  # rows in a block of a wide network
 MAX_GROUP = 4  # episodes that share a pass over w and alpha ...
 GROUP_SIZE = 1 << 16  # ... while their traces have at most this many entries, so that all stays in a core's cache
 WIDTH = BYTES // 4  # the dimension of post neurons is padded to a multiple of this: whole vectors
@@ -78,29 +79,27 @@ def _share_out(task: Callable[[int, int], None], items: int, threads: int) -> No
 
 
 class _Plan:
-    """How a problem is cut into groups of episodes and chunks of columns: by its shape and how many steps are held.
+    """How a problem is cut into groups of episodes and chunks of rows: by its shape and how many steps are held.
 
-    The sums over episodes and columns follow these cuts in a fixed order, so the number of threads decides
+    The sums over episodes and rows follow these cuts in a fixed order, so the number of threads decides
     which blocks run at the same time, and never a bit of the result.
     """
 
     def __init__(self, steps: int, batch: int, n: int, held: int = 0) -> None:
         self.steps, self.batch, self.n = steps, batch, n
         self.width = -(-n // WIDTH) * WIDTH
+        self.apart = -(-n // APART) * APART
         self.rows = -(-n // kernels_cpu.ROWS) * kernels_cpu.ROWS
         self.group = max(1, min(MAX_GROUP, batch // 8, GROUP_SIZE // (n * self.width)))
         self.groups = -(-batch // self.group)
-        self.chunk = CHUNK if n >= 2 * CHUNK else self.width
-        self.chunks = -(-self.width // self.chunk)
+        self.chunk = CHUNK if n >= 2 * CHUNK else self.rows
+        self.chunks = -(-self.rows // self.chunk)
         self.stride = HELD_STRIDE if 2 * held > steps else kernels_cpu.STRIDE
         self.every = math.isqrt(self.stride * steps)
         self.threads = 1 if steps * batch * n * n < SMALL else get_num_threads()
 
     def episodes(self, group: int) -> tuple[int, int]:
         return group * self.group, min(self.batch, (group + 1) * self.group)
-
-    def columns(self, c0: int, c1: int) -> tuple[int, int]:
-        return c0 * self.chunk, min(self.width, c1 * self.chunk)
 
     def pad(self, tensor: Tensor) -> np.ndarray:
         """A copy of vectors ``(B, N)``, with the last dimension filled up with zeros."""
@@ -131,10 +130,10 @@ class _Plan:
         """Do every step of every block.
 
         Groups do not depend on each other, so each thread takes one after another through the whole sequence.
-        With fewer groups than threads, the threads share the columns instead and meet before every step.
+        With fewer groups than threads, the threads share the rows instead and meet at every step.
 
-        ``steps(buffer, group, done, c0, c1, meeting, parties)`` goes on after so many steps done, and returns how many
-        are done then: all, or as many as could be done without waiting for long.
+        ``steps(buffer, group, at, c0, c1, meeting, parties)`` goes on from where it stood, 0 at first, and returns
+        where it stands once it has waited for long, or -1 if all is done.
         """
         if self.groups < self.threads and self.chunks > 1:
             common, parties = buffer(), min(self.threads, self.chunks)
@@ -162,9 +161,9 @@ class _Plan:
         c0: int,
         c1: int,
     ) -> None:
-        done = 0
+        at = 0
         try:
-            while (done := steps(common, group, done, c0, c1, meeting, parties)) < self.steps:
+            while (at := steps(common, group, at, c0, c1, meeting, parties)) >= 0:
                 time.sleep(0)  # the others may need this processor
         except BaseException:
             meeting[0] = np.iinfo(np.int64).max // 2  # an interrupted thread is not to be waited for
@@ -184,6 +183,7 @@ class _Problem(NamedTuple):
     clamp: np.ndarray  # (T, B, N), or empty
     episode_start: np.ndarray  # (T, B)
     x: np.ndarray  # (T + 1, B, m): the initial hidden state, then the outputs
+    z: np.ndarray  # (2, C, B, m): scratch, shares in net inputs
     snapshots: np.ndarray  # (S, B, N, m)
 
     @property
@@ -228,6 +228,7 @@ def _problem(
         np.empty((0, 0, 0), weights.dtype) if clamp is None else _array(clamp),
         np.zeros((steps, batch), bool) if episode_start is None else _array(episode_start),
         x,
+        empty((2, plan.chunks, batch, plan.apart), weights.dtype),
         empty((snapshots, batch, plan.rows, plan.width), weights.dtype),
     )
 
@@ -253,10 +254,10 @@ def _runs(clamp: Tensor, episode_start: Tensor | None, rule: str) -> np.ndarray:
 def _forward(p: _Problem, u: np.ndarray, h: np.ndarray) -> None:
     """Fill ``p.x[1:]`` and ``p.snapshots``, and turn ``h`` (B, N, m) from the first trace into the last."""
 
-    def steps(_: None, group: int, done: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
+    def steps(_: None, group: int, at: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
         return p.kernels.forward(
-            u, p.w, p.alpha, p.law, p.relu, p.clamp, p.episode_start, p.x, h, p.snapshots,
-            p.plan.every, done, p.plan.steps, *p.plan.episodes(group), *p.plan.columns(c0, c1), meeting, parties,
+            u, p.w, p.alpha, p.law, p.relu, p.clamp, p.episode_start, p.x, p.z, h, p.snapshots,
+            p.plan.every, at, p.plan.steps, *p.plan.episodes(group), p.plan.chunk, c0, c1, meeting, parties,
         )  # fmt: skip
 
     p.plan.run(steps)
@@ -287,22 +288,23 @@ def _backward(
     g = zeros(trace.shape, real) if gtrace is None else gtrace
     galpha, gw = shares = zeros((2, plan.groups, rows, m), real)
     geta = np.zeros((plan.batch, plan.chunks))
-    ghidden = empty((plan.chunks, plan.batch, m), real)
-    post_sum, decay_sum = zeros((2, plan.batch, m), real)
+    ghidden = empty((plan.batch, m), real)
+    post_sum, decay_sum = empty((2, 2, plan.chunks, plan.batch, plan.apart), real)
     decayed = empty((plan.batch, plan.chunks, BYTES // x.itemsize), real)
-    pre_sum = zeros((plan.chunks, plan.batch, m), real)
-    into_pre = zeros((2, plan.chunks, plan.batch, m), real)
+    pre_sum = zeros((plan.batch, plan.apart), real)
+    into_pre = zeros((2, plan.batch, plan.apart), real)
 
     def segment() -> np.ndarray:
         return empty((-(-plan.every // plan.stride), plan.group, rows, m), real)
 
-    def steps(segment: np.ndarray, group: int, done: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
-        return plan.steps - p.kernels.backward(
+    def steps(segment: np.ndarray, group: int, at: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
+        left = p.kernels.backward(
             p.w, p.alpha, law, p.relu, p.clamp, p.episode_start, x, trace, p.snapshots,
             plan.every, plan.stride, goutputs, gtrace is not None, gz, gclamp, g, galpha[group], gw[group], geta,
             ghidden, segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
-            0, plan.steps - done, *plan.episodes(group), plan.chunk, c0, c1, meeting, parties,
+            plan.steps + 1 - at, *plan.episodes(group), plan.chunk, c0, c1, meeting, parties,
         )  # fmt: skip
+        return left if left < 0 else plan.steps + 1 - left
 
     plan.run(steps, segment)
     sums = shares.sum(1, out=empty((2, rows, m), real))
@@ -311,7 +313,7 @@ def _backward(
         plan.unpad_matrix(sums[1]),
         plan.unpad_matrix(sums[0]),
         float(geta.sum()),
-        torch.from_numpy(ghidden.sum(0)[:, :n]),
+        torch.from_numpy(ghidden[:, :n]),
         plan.unpad_matrix(g),
         torch.from_numpy(gclamp),
     )
@@ -449,8 +451,8 @@ class Stepper:
 
         def share(b0: int, b1: int) -> None:
             p.kernels.forward(
-                self._u, p.w, p.alpha, p.law, p.relu, p.clamp, p.episode_start, p.x, self._h,
-                p.snapshots, p.plan.every, t, t + 1, b0, b1, 0, p.plan.width, _ALONE, 1,
+                self._u, p.w, p.alpha, p.law, p.relu, p.clamp, p.episode_start, p.x, p.z, self._h,
+                p.snapshots, p.plan.every, 2 * t, t + 1, b0, b1, p.plan.chunk, 0, p.plan.chunks, _ALONE, 1,
             )  # fmt: skip
 
         _share_out(share, p.plan.batch, self._threads)

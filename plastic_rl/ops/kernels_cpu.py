@@ -85,21 +85,22 @@ def tanh_float32(z):
 
     A rational minimax approximation of degree 13/6, clamped where float32's tanh is 1. NaN stays NaN.
     """
+    z = np.float32(z)  # which it is, but where the compiler looks at what float64 passes over
     bound = np.float32(7.90531110763549805)
     c = bound if z > bound else z
     c = -bound if c < -bound else c
     s = c * c
     p = np.float32(-2.76076847742355e-16)
-    p = p * s + np.float32(2.00018790482477e-13)
-    p = p * s + np.float32(-8.60467152213735e-11)
-    p = p * s + np.float32(5.12229709037114e-08)
-    p = p * s + np.float32(1.48572235717979e-05)
-    p = p * s + np.float32(6.37261928875436e-04)
-    p = p * s + np.float32(4.89352455891786e-03)
+    p = multiply_add(p, s, np.float32(2.00018790482477e-13))
+    p = multiply_add(p, s, np.float32(-8.60467152213735e-11))
+    p = multiply_add(p, s, np.float32(5.12229709037114e-08))
+    p = multiply_add(p, s, np.float32(1.48572235717979e-05))
+    p = multiply_add(p, s, np.float32(6.37261928875436e-04))
+    p = multiply_add(p, s, np.float32(4.89352455891786e-03))
     q = np.float32(1.19825839466702e-06)
-    q = q * s + np.float32(1.18534705686654e-04)
-    q = q * s + np.float32(2.26843463243900e-03)
-    q = q * s + np.float32(4.89352518554385e-03)
+    q = multiply_add(q, s, np.float32(1.18534705686654e-04))
+    q = multiply_add(q, s, np.float32(2.26843463243900e-03))
+    q = multiply_add(q, s, np.float32(4.89352518554385e-03))
     return c * p / q
 
 
@@ -128,15 +129,14 @@ def advance(rule, law, h, pre, x, gain):
 
 
 @_inline
-def copy_rows(to, at, source, start, rows, m, j0, j1):
-    """Copy columns j0 to j1 of a matrix."""
-    for i in range(rows):
-        for j in range(i * m + j0, i * m + j1, lanes_of(to)):
-            store(to, at + j, load(source, start + j))
+def copy_rows(to, at, source, start, i0, i1, m):
+    """Copy rows i0 to i1 of a matrix."""
+    for j in range(i0 * m, i1 * m, lanes_of(to)):
+        store(to, at + j, load(source, start + j))
 
 
 @_inline
-def advance_rows(rule, law, w, a, x, h, hb, xb, zb, i0, i1, j0, j1):
+def advance_rows(rule, law, w, a, x, z, h, hb, xb, zb, i0, i1):
     """Rows i0 to i1 of an episode's trace one step on, and their share in the next step's net input."""
     literally(rule)
     batch, m = x.shape[1:]
@@ -147,7 +147,7 @@ def advance_rows(rule, law, w, a, x, h, hb, xb, zb, i0, i1, j0, j1):
         wi0, hi0 = i * m, hb + i * m
         wi1, wi2, wi3 = wi0 + m, wi0 + 2 * m, wi0 + 3 * m
         hi1, hi2, hi3 = hi0 + m, hi0 + 2 * m, hi0 + 3 * m
-        for j in range(j0, j1, lanes_of(x)):
+        for j in range(0, m, lanes_of(x)):
             xj = load(x, xb + j)
             gain = splat(law.eta) * xj
             h0 = advance(rule, law, load(h, hi0 + j), p0, xj, gain)
@@ -158,12 +158,48 @@ def advance_rows(rule, law, w, a, x, h, hb, xb, zb, i0, i1, j0, j1):
             store(h, hi1 + j, h1)
             store(h, hi2 + j, h2)
             store(h, hi3 + j, h3)
-            z0 = multiply_add(q0, multiply_add(load(a, wi0 + j), h0, load(w, wi0 + j)), load(x, zb + j))
+            z0 = multiply_add(q0, multiply_add(load(a, wi0 + j), h0, load(w, wi0 + j)), load(z, zb + j))
             z1 = q1 * multiply_add(load(a, wi1 + j), h1, load(w, wi1 + j))
             z0 = multiply_add(q2, multiply_add(load(a, wi2 + j), h2, load(w, wi2 + j)), z0)
             z1 = multiply_add(q3, multiply_add(load(a, wi3 + j), h3, load(w, wi3 + j)), z1)
-            store(x, zb + j, z0 + z1)
+            store(z, zb + j, z0 + z1)
             keep_rolled()
+
+
+# What follows takes numbers of arrays that threads share one by one, for a part of an array, a[t, b], is counted in a
+# place that all threads write to.
+
+
+@_inlined_whole
+def clear(array, at, count):
+    """Set so many numbers of an array to zero, whole vectors of them."""
+    zero = splat(array.dtype.type(0))
+    for j in range(at, at + count, lanes_of(array)):
+        store(array, j, zero)
+
+
+@_inlined_whole
+def settle(law, relu, clamp, u, x, z, y, t, b):
+    """The outputs of step t, from all shares in its net input.
+
+    Every thread makes them for itself, in y, and then puts them where the others put the same: who is ahead of it may
+    read them there already.
+    """
+    n, m = u.shape[2], y.shape[0]
+    for j in range(n):
+        y[j] = u[t, b, j]
+    for j in range(n, m):
+        y[j] = 0
+    if law.runs[t] == 0:
+        for c in range(z.shape[1]):
+            for j in range(m):
+                y[j] += z[t % 2, c, b, j]
+        activate(y, relu)
+    if clamp.shape[0] > 0:
+        for j in range(n):
+            y[j] = clamp[t, b, j] if clamp[t, b, j] == clamp[t, b, j] else y[j]
+    for j in range(m):
+        x[t + 1, b, j] = y[j]
 
 
 @_inline
@@ -221,14 +257,23 @@ def reached(runs, every, t):
     return s
 
 
+@_inline
+def count_held(runs, t0, t1):
+    """How many of the steps from t0 to t1 are held."""
+    count = 0
+    for t in range(t0, t1):
+        count += runs[t] > 0
+    return count
+
+
 @_inlined_whole
-def catch_up(rule, law, episode_start, x, h, s0, s1, b0, b1, j0, j1):
-    """Take h from the trace of step s0 to that of step s1."""
+def catch_up(rule, law, episode_start, x, h, s0, s1, b0, b1, i0, i1):
+    """Take rows i0 to i1 of h from the trace of step s0 to that of step s1."""
     rows, m = h.shape[1:]
     for b in range(b0, b1):
         first, fresh = rebuilt_from(episode_start, s0, s1, b)
-        for i in range(0, rows, 2):
-            for j in range(j0, j1, lanes_of(x)):
+        for i in range(i0, i1, 2):
+            for j in range(0, m, lanes_of(x)):
                 at = (b * rows + i) * m + j
                 h0, h1 = rebuild(rule, law, False, x, h, at, first, s1, fresh, b, i, j)
                 store(h, at, h0)
@@ -242,8 +287,8 @@ def kept_step(start, stride, k):
 
 
 @_inline
-def recompute_rows(rule, lag, law, x, segment, old, new, first, s1, fresh, b, rows, j0, j1):
-    """The trace of step s1, at ``segment[new]``, from that of step ``first`` at ``segment[old]``.
+def recompute_rows(rule, lag, law, x, segment, old, new, first, s1, fresh, b, i0, i1):
+    """Rows i0 to i1 of the trace of step s1, at ``segment[new]``, from that of step ``first`` at ``segment[old]``.
 
     ``lag``, a constant to the compiler, is s1 - ``first`` in the common case: not fresh; else it is -1.
     """
@@ -252,8 +297,8 @@ def recompute_rows(rule, lag, law, x, segment, old, new, first, s1, fresh, b, ro
     m = x.shape[2]
     if lag >= 0:
         first, fresh = s1 - lag, False
-    for i in range(0, rows, 2):
-        for j in range(j0, j1, lanes_of(x)):
+    for i in range(i0, i1, 2):
+        for j in range(0, m, lanes_of(x)):
             at = i * m + j
             h0, h1 = rebuild(rule, law, lag >= 0, x, segment, old + at, first, s1, fresh, b, i, j)
             store(segment, new + at, h0)
@@ -262,28 +307,28 @@ def recompute_rows(rule, lag, law, x, segment, old, new, first, s1, fresh, b, ro
 
 @_inlined_whole
 def recompute(
-    rule, law, episode_start, x, trace, snapshots, every, segment, stride, start, end, b0, b1, j0, j1
+    rule, law, episode_start, x, trace, snapshots, every, segment, stride, start, end, b0, b1, i0, i1
 ):  # fmt: skip
-    """Fill ``segment`` with every stride-th trace of the steps from start to end, row by row."""
+    """Fill rows i0 to i1 of ``segment`` with every stride-th trace of the steps from start to end."""
     rows, m = trace.shape[1:]
     group = segment.shape[1]
     for b in range(b0, b1):
         kept = (b - b0) * rows * m
         if start > 0:
             at = ((start // every - 1) * x.shape[1] + b) * rows * m
-            copy_rows(segment, kept, snapshots, at, rows, m, j0, j1)
+            copy_rows(segment, kept, snapshots, at, i0, i1, m)
         elif episode_start[0, b]:
-            segment[0, b - b0, :, j0:j1] = 0
+            segment[0, b - b0, i0:i1] = 0
         else:
-            copy_rows(segment, kept, trace, b * rows * m, rows, m, j0, j1)
+            copy_rows(segment, kept, trace, b * rows * m, i0, i1, m)
         for k in range(1, (end - start + stride - 1) // stride):
             old, new = ((k - 1) * group + b - b0) * rows * m, (k * group + b - b0) * rows * m
             s1 = kept_step(start, stride, k)
             first, fresh = rebuilt_from(episode_start, kept_step(start, stride, k - 1), s1, b)
             if fresh or s1 - first != STRIDE:
-                recompute_rows(rule, -1, law, x, segment, old, new, first, s1, fresh, b, rows, j0, j1)
+                recompute_rows(rule, -1, law, x, segment, old, new, first, s1, fresh, b, i0, i1)
             else:
-                recompute_rows(rule, STRIDE, law, x, segment, old, new, first, s1, fresh, b, rows, j0, j1)
+                recompute_rows(rule, STRIDE, law, x, segment, old, new, first, s1, fresh, b, i0, i1)
 
 
 @_inline
@@ -299,8 +344,10 @@ def free_steps(runs, episode_start, t0, t1, b):
 
 
 @_inline
-def add_weights(rule, plain, law, episode_start, x, segment, gz, gw, ga, t0, t1, b, b0, j0, j1):
-    """Add the gradients of w and alpha over an episode's steps t0 to t1, with the traces recomputed in registers.
+def add_weights(rule, plain, law, episode_start, x, segment, gz, gw, ga, t0, t1, b, b0, i0, i1):
+    """Add rows i0 to i1 of the gradients of w and alpha over an episode's steps t0 to t1.
+
+    The traces are recomputed in registers.
 
     ``plain``, a constant to the compiler: there is a step t0 - 1, no episode starts from it on, and none is held.
     """
@@ -311,10 +358,10 @@ def add_weights(rule, plain, law, episode_start, x, segment, gz, gw, ga, t0, t1,
     rows, m = gw.shape
     batch = x.shape[1]
     zero = splat(gw.dtype.type(0))
-    for k0 in range(j0, j1, TILE):  # of each step few numbers, which stay in the nearest cache for all rows
-        for i in range(0, rows, 2):
+    for k0 in range(0, m, TILE):  # of each step few numbers, which stay in the nearest cache for all rows
+        for i in range(i0, i1, 2):
             first = ((b - b0) * rows + i) * m
-            for j in range(k0, min(k0 + TILE, j1), lanes_of(x)):
+            for j in range(k0, min(k0 + TILE, m), lanes_of(x)):
                 h0, h1 = load(segment, first + j), load(segment, first + m + j)
                 w0, w1, a0, a1 = zero, zero, zero, zero
                 if plain:
@@ -359,20 +406,20 @@ def add_two(array, at, a0, b0, a1, b1):
 def sum_last(
     rule, law, episode_start, x, traces, s0, g, post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1
 ):  # fmt: skip
-    """The sums over the gradient of the last trace, which no step after it has made."""
+    """The sums over the gradient of the last trace, which no step after it has made, by rows of chunks c0 to c1."""
     rows, m = g.shape[1:]
-    lanes = lanes_of(x)
-    batch, last = x.shape[1], x.shape[0] - 2
+    batch, last, chunks = x.shape[1], x.shape[0] - 2, post_sum.shape[1]
     zero = splat(x.dtype.type(0))
-    for b in range(b0, b1):
-        first, fresh = rebuilt_from(episode_start, s0, last, b)
-        for i in range(0, rows, 2):
-            gi, xi, bi, hi = (b * rows + i) * m, ((last + 1) * batch + b) * m, b * m, ((b - b0) * rows + i) * m
-            p0 = splat(pre(x, episode_start, last, b, i))
-            p1 = splat(pre(x, episode_start, last, b, i + 1))
-            for c in range(c0, c1):
+    for c in range(c0, c1):
+        for b in range(b0, b1):
+            first, fresh = rebuilt_from(episode_start, s0, last, b)
+            xi, bi = ((last + 1) * batch + b) * m, ((last % 2 * chunks + c) * batch + b) * post_sum.shape[3]
+            for i in range(c * chunk, min(rows, (c + 1) * chunk), 2):
+                gi, hi = (b * rows + i) * m, ((b - b0) * rows + i) * m
+                p0 = splat(pre(x, episode_start, last, b, i))
+                p1 = splat(pre(x, episode_start, last, b, i + 1))
                 sum0, sum1 = zero, zero
-                for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
+                for j in range(0, m, lanes_of(x)):
                     v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
                     h0, h1 = rebuild(rule, law, False, x, traces, hi + j, first, last, fresh, b, i, j)
                     if rule == CLIP:
@@ -385,23 +432,8 @@ def sum_last(
                     sum0, sum1 = multiply_add(v0, xj, sum0), multiply_add(v1, xj, sum1)
                     if rule == OJA:
                         add_two(decay_sum, bi + j, v0, h0, v1, h1)
-                pre_sum[c, b, i] = total(sum0)
-                pre_sum[c, b, i + 1] = total(sum1)
-
-
-@_inline
-def hold(row, clamp, mask):
-    """Put the clamped values into a row of outputs, or 0 for them into a row of gradients (``mask``)."""
-    for j in range(row.shape[0]):
-        held = clamp[j] == clamp[j]
-        row[j] = (row.dtype.type(0) if mask else clamp[j]) if held else row[j]
-
-
-@_inline
-def add_scaled(out, scale, row):
-    """Add a multiple of a row."""
-    for j in range(out.shape[0]):
-        out[j] += scale * row[j]
+                pre_sum[b, i] = total(sum0)
+                pre_sum[b, i + 1] = total(sum1)
 
 
 @_inline
@@ -432,33 +464,42 @@ def update_change(rule, x, post_sum, decay_sum):
 
 @_inlined_whole
 def into_outputs(
-    rule, law, relu, clamp, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta, b0, b1, chunk, c0, c1
+    rule, law, relu, clamp, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta, scratch, b0, b1, alone
 ):
-    """The gradient of step t's outputs, through the nonlinearity or into the clamp; eta's share of its update."""
-    n, m = gout.shape[2], x.shape[2]
-    j0, j1 = c0 * chunk, min(m, c1 * chunk)
+    """The gradient of step t's outputs, through the nonlinearity or into the clamp; eta's share of its update.
+
+    As in ``settle``, every thread makes them for itself, in its scratch (4, m), from all shares. What no thread reads
+    is left to the one that is ``alone`` in it.
+    """
+    n, m, nought = gout.shape[2], x.shape[2], x.dtype.type(0)
+    gx, xj, post, decay = scratch[0], scratch[1], scratch[2], scratch[3]
     for b in range(b0, b1):
-        gx, xj = gz[t, b, j0:j1], x[t + 1, b, j0:j1]
-        gz[t, b, j0 : min(n, j1)] = gout[t, b, j0 : min(n, j1)]
-        gz[t, b, min(n, j1) : j1] = 0
-        add_scaled(gx, law.eta, post_sum[b, j0:j1])
+        for j in range(m):
+            xj[j], post[j], decay[j] = x[t + 1, b, j], nought, nought
+        for c in range(post_sum.shape[1]):
+            for j in range(m):
+                post[j] += post_sum[t % 2, c, b, j]
+                decay[j] += decay_sum[t % 2, c, b, j]
+        for j in range(m):
+            gx[j] = law.eta * post[j]
+        for j in range(n):
+            gx[j] += gout[t, b, j]
         if t < gout.shape[0] - 1:
-            for c in range(into_pre.shape[1]):
-                add_scaled(gx, x.dtype.type(1), into_pre[(t + 1) % 2, c, b, j0:j1])
+            for j in range(m):
+                gx[j] += into_pre[(t + 1) % 2, b, j]
         if rule == OJA:
-            add_decay(gx, law.eta, xj, decay_sum[b, j0:j1])
-        if law.runs[t] == 0:
-            for c in range(c0, c1):
-                k0, k1 = c * chunk, min(m, (c + 1) * chunk)
-                geta[b, c] += update_change(rule, x[t + 1, b, k0:k1], post_sum[b, k0:k1], decay_sum[b, k0:k1])
-        post_sum[b, j0:j1] = 0
-        decay_sum[b, j0:j1] = 0
+            add_decay(gx, law.eta, xj, decay)
+        if alone and law.runs[t] == 0:
+            geta[b, 0] += update_change(rule, xj, post, decay)
         if clamp.shape[0] > 0:
-            values = clamp[t, b, j0 : min(n, j1)]
-            for j in range(values.shape[0]):
-                gclamp[t, b, j0 + j] = gx[j] if values[j] == values[j] else x.dtype.type(0)
-            hold(gx[: values.shape[0]], values, True)
+            if alone:
+                for j in range(n):
+                    gclamp[t, b, j] = gx[j] if clamp[t, b, j] == clamp[t, b, j] else nought
+            for j in range(n):
+                gx[j] = nought if clamp[t, b, j] == clamp[t, b, j] else gx[j]
         through_nonlinearity(gx, xj, relu)
+        for j in range(m):
+            gz[t, b, j] = gx[j]
 
 
 @_inline
@@ -474,7 +515,7 @@ def into_trace(rule, law, v, gj, aj, p, post):
 @_inline
 def through_rows(
     rule, lag, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum, decay_sum, pre_sum,
-    decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
+    decayed, into_pre, b, b0, i0, i1, c,
 ):  # fmt: skip
     """``into_traces`` for rows i0 to i1 of one episode, whose trace of step t - 1 is rebuilt from ``first`` on.
 
@@ -489,49 +530,60 @@ def through_rows(
         first, fresh, still = s1 - lag, False, False
     rows, m = w.shape
     lanes = lanes_of(w)
-    batch, chunks = x.shape[1], into_pre.shape[1]
+    batch, chunks = x.shape[1], post_sum.shape[1]
     zero = splat(w.dtype.type(0))
-    bi, xi = b * m, (t * batch + b) * m
+    bi, xi = (((t + 1) % 2 * chunks + c) * batch + b) * post_sum.shape[3], (t * batch + b) * m
+    decay = load(decayed, (b * chunks + c) * lanes)
     for i in range(i0, i1, 2):
         gi, wi, hi = (b * rows + i) * m, i * m, ((b - b0) * rows + i) * m
         p0, p1 = spread(x, xi + i), spread(x, xi + i + 1)
         before0, before1 = zero, zero
         if not still:
             before0, before1 = spread(x, xi - batch * m + i), spread(x, xi - batch * m + i + 1)
+        into0, into1, sum0, sum1 = zero, zero, zero, zero
+        for j in range(0, m, lanes):
+            gj, post = load(gz, xi + j), load(x, xi + batch * m + j)
+            v0, a0 = load(g, gi + j), load(a, wi + j)
+            v1, a1 = load(g, gi + m + j), load(a, wi + m + j)
+            old0, old1 = rebuild(rule, law, lag >= 0, x, traces, hi + j, first, s1, fresh, b, i, j)
+            h0, h1, xj = old0, old1, load(x, xi + j)
+            gain = splat(law.eta) * xj
+            if started:
+                h0 = advance(rule, law, old0, before0, xj, gain)
+                h1 = advance(rule, law, old1, before1, xj, gain)
+            into0 = multiply_add(gj, multiply_add(a0, h0, load(w, wi + j)), into0)
+            into1 = multiply_add(gj, multiply_add(a1, h1, load(w, wi + m + j)), into1)
+            if rule == HEBB:
+                decay = multiply_add(v1, h1, multiply_add(v0, h0, decay))
+            v0 = into_trace(rule, law, v0, gj, a0, p0, post)
+            v1 = into_trace(rule, law, v1, gj, a1, p1, post)
+            if started:
+                if rule == CLIP:
+                    v0 = where_within(v0, multiply_add(before0, gain, old0), law.bound)
+                    v1 = where_within(v1, multiply_add(before1, gain, old1), law.bound)
+                add_two(post_sum, bi + j, v0, before0, v1, before1)
+                sum0, sum1 = multiply_add(v0, xj, sum0), multiply_add(v1, xj, sum1)
+                if rule == OJA:
+                    add_two(decay_sum, bi + j, v0, old0, v1, old1)
+            store(g, gi + j, v0)
+            store(g, gi + m + j, v1)
+        into_pre[t % 2, b, i] = total(into0) + law.eta * pre_sum[b, i]
+        into_pre[t % 2, b, i + 1] = total(into1) + law.eta * pre_sum[b, i + 1]
+        pre_sum[b, i] = total(sum0)
+        pre_sum[b, i + 1] = total(sum1)
+    store(decayed, (b * chunks + c) * lanes, decay)
+
+
+@_inlined_whole
+def begin_sums(post_sum, decay_sum, decayed, t, b0, b1, c0, c1):
+    """Set the sums that step t will ask for, and that of the step before it, to zero, of chunks c0 to c1."""
+    chunks, batch, apart = post_sum.shape[1:]
+    for b in range(b0, b1):
         for c in range(c0, c1):
-            into0, into1, sum0, sum1 = zero, zero, zero, zero
-            decay = load(decayed, (b * chunks + c) * lanes)
-            for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
-                gj, post = load(gz, xi + j), load(x, xi + batch * m + j)
-                v0, a0 = load(g, gi + j), load(a, wi + j)
-                v1, a1 = load(g, gi + m + j), load(a, wi + m + j)
-                old0, old1 = rebuild(rule, law, lag >= 0, x, traces, hi + j, first, s1, fresh, b, i, j)
-                h0, h1, xj = old0, old1, load(x, xi + j)
-                gain = splat(law.eta) * xj
-                if started:
-                    h0 = advance(rule, law, old0, before0, xj, gain)
-                    h1 = advance(rule, law, old1, before1, xj, gain)
-                into0 = multiply_add(gj, multiply_add(a0, h0, load(w, wi + j)), into0)
-                into1 = multiply_add(gj, multiply_add(a1, h1, load(w, wi + m + j)), into1)
-                if rule == HEBB:
-                    decay = multiply_add(v1, h1, multiply_add(v0, h0, decay))
-                v0 = into_trace(rule, law, v0, gj, a0, p0, post)
-                v1 = into_trace(rule, law, v1, gj, a1, p1, post)
-                if started:
-                    if rule == CLIP:
-                        v0 = where_within(v0, multiply_add(before0, gain, old0), law.bound)
-                        v1 = where_within(v1, multiply_add(before1, gain, old1), law.bound)
-                    add_two(post_sum, bi + j, v0, before0, v1, before1)
-                    sum0, sum1 = multiply_add(v0, xj, sum0), multiply_add(v1, xj, sum1)
-                    if rule == OJA:
-                        add_two(decay_sum, bi + j, v0, old0, v1, old1)
-                store(g, gi + j, v0)
-                store(g, gi + m + j, v1)
-            store(decayed, (b * chunks + c) * lanes, decay)
-            into_pre[t % 2, c, b, i] = total(into0) + law.eta * pre_sum[c, b, i]
-            into_pre[t % 2, c, b, i + 1] = total(into1) + law.eta * pre_sum[c, b, i + 1]
-            pre_sum[c, b, i] = total(sum0)
-            pre_sum[c, b, i + 1] = total(sum1)
+            at = ((t % 2 * chunks + c) * batch + b) * apart
+            clear(post_sum, at, apart)
+            clear(decay_sum, at, apart)
+            clear(decayed, (b * chunks + c) * lanes_of(post_sum), 1)
 
 
 @_inlined_whole
@@ -540,44 +592,45 @@ def into_traces(
     into_pre, b0, b1, chunk, c0, c1,
 ):  # fmt: skip
     """One pass over the rows: the gradients of the trace and the activity before step t, and step t - 1's sums."""
-    rows, m = w.shape
-    decayed[b0:b1, c0:c1] = 0
-    for i0 in range(0, rows, BLOCK):
-        i1 = min(i0 + BLOCK, rows)
-        for b in range(b0, b1):
-            if episode_start[t, b]:
-                g[b, i0:i1, c0 * chunk : min(m, c1 * chunk)] = 0
-                into_pre[t % 2, c0:c1, b, i0:i1] = 0
-                pre_sum[c0:c1, b, i0:i1] = 0
-                continue
-            s1 = max(t - 1, 0)
-            first, fresh = rebuilt_from(episode_start, s0, s1, b)
-            still = t == 0 or episode_start[s1, b]
-            if still or fresh or s1 - first >= STRIDE:
-                through_rows(
-                    rule, -1, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
-                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
-                )  # fmt: skip
-            elif first == s1:
-                through_rows(
-                    rule, 0, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
-                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
-                )  # fmt: skip
-            elif first == s1 - 1:
-                through_rows(
-                    rule, 1, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
-                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
-                )  # fmt: skip
-            else:
-                through_rows(
-                    rule, 2, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
-                    decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, chunk, c0, c1,
-                )  # fmt: skip
+    rows = w.shape[0]
+    begin_sums(post_sum, decay_sum, decayed, t + 1, b0, b1, c0, c1)
+    for c in range(c0, c1):
+        for i0 in range(c * chunk, min(rows, (c + 1) * chunk), BLOCK):
+            i1 = min(i0 + BLOCK, rows)
+            for b in range(b0, b1):
+                if episode_start[t, b]:
+                    g[b, i0:i1] = 0
+                    into_pre[t % 2, b, i0:i1] = 0
+                    pre_sum[b, i0:i1] = 0
+                    continue
+                s1 = max(t - 1, 0)
+                first, fresh = rebuilt_from(episode_start, s0, s1, b)
+                still = t == 0 or episode_start[s1, b]
+                if still or fresh or s1 - first >= STRIDE:
+                    through_rows(
+                        rule, -1, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
+                        decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, c,
+                    )  # fmt: skip
+                elif first == s1:
+                    through_rows(
+                        rule, 0, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
+                        decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, c,
+                    )  # fmt: skip
+                elif first == s1 - 1:
+                    through_rows(
+                        rule, 1, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
+                        decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, c,
+                    )  # fmt: skip
+                else:
+                    through_rows(
+                        rule, 2, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
+                        decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, c,
+                    )  # fmt: skip
 
 
 @_inlined_whole
 def through_held(
-    law, episode_start, x, t0, t1, traces, s0, g, gz, post_sum, pre_sum, decayed, into_pre, b0, b1,
+    law, episode_start, x, t0, t1, traces, s0, g, gz, post_sum, decay_sum, pre_sum, decayed, into_pre, b0, b1,
     chunk, c0, c1,
 ):  # fmt: skip
     """``into_traces`` with the rule hebb for steps t1 down to t0, all of them held: one pass for all, without products.
@@ -588,22 +641,24 @@ def through_held(
     """
     rows, m = g.shape[1:]
     lanes = lanes_of(x)
-    batch, chunks = x.shape[1], into_pre.shape[1]
+    batch, chunks = x.shape[1], post_sum.shape[1]
     zero, keep, far, old = splat(x.dtype.type(0)), splat(law.fade[0, 1]), splat(law.fade[0, t1 - t0]), max(t0 - 1, 0)
-    decayed[b0:b1, c0:c1] = 0
-    gz[t0:t1, b0:b1, c0 * chunk : min(m, c1 * chunk)] = 0
-    for b in range(b0, b1):
-        first, fresh = rebuilt_from(episode_start, s0, old, b)
-        bi, xi = b * m, (t0 * batch + b) * m
-        for i in range(0, rows, 2):
-            gi, hi = (b * rows + i) * m, ((b - b0) * rows + i) * m
-            before0 = before1 = zero
-            if t0 > 0 and not episode_start[old, b]:
-                before0, before1 = spread(x, xi - batch * m + i), spread(x, xi - batch * m + i + 1)
-            for c in range(c0, c1):
+    begin_sums(post_sum, decay_sum, decayed, t0 + 1, b0, b1, c0, c1)
+    for t in range(t0, t1):
+        for b in range(b0, b1):
+            clear(gz, (t * batch + b) * m, m)
+    for c in range(c0, c1):
+        for b in range(b0, b1):
+            first, fresh = rebuilt_from(episode_start, s0, old, b)
+            bi, xi = (((t0 + 1) % 2 * chunks + c) * batch + b) * post_sum.shape[3], (t0 * batch + b) * m
+            decay = load(decayed, (b * chunks + c) * lanes)
+            for i in range(c * chunk, min(rows, (c + 1) * chunk), 2):
+                gi, hi = (b * rows + i) * m, ((b - b0) * rows + i) * m
+                before0 = before1 = zero
+                if t0 > 0 and not episode_start[old, b]:
+                    before0, before1 = spread(x, xi - batch * m + i), spread(x, xi - batch * m + i + 1)
                 into0, into1, sum0, sum1 = zero, zero, zero, zero
-                decay = load(decayed, (b * chunks + c) * lanes)
-                for j in range(c * chunk, min(m, (c + 1) * chunk), lanes):
+                for j in range(0, m, lanes):
                     v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
                     h0, h1 = rebuild(HEBB, law, False, x, traces, hi + j, first, old, fresh, b, i, j)
                     if t0 > 0:
@@ -631,11 +686,11 @@ def through_held(
                         sum0, sum1 = multiply_add(v0, xj, sum0), multiply_add(v1, xj, sum1)
                     store(g, gi + j, v0)
                     store(g, gi + m + j, v1)
-                store(decayed, (b * chunks + c) * lanes, decay)
-                into_pre[t0 % 2, c, b, i] = law.eta * total(into0)
-                into_pre[t0 % 2, c, b, i + 1] = law.eta * total(into1)
-                pre_sum[c, b, i] = total(sum0)
-                pre_sum[c, b, i + 1] = total(sum1)
+                into_pre[t0 % 2, b, i] = law.eta * total(into0)
+                into_pre[t0 % 2, b, i + 1] = law.eta * total(into1)
+                pre_sum[b, i] = total(sum0)
+                pre_sum[b, i + 1] = total(sum1)
+            store(decayed, (b * chunks + c) * lanes, decay)
 
 
 @_inline
@@ -666,117 +721,131 @@ def build(name: str) -> Kernels:
     rule = CODES[name]
 
     @_kernel
-    def forward(u, w, a, law, relu, clamp, episode_start, x, h, snapshots, every, t0, t1,
-                b0, b1, j0, j1, meeting, parties):  # fmt: skip
-        """Steps t0 to t1 for episodes b0 to b1 and columns j0 to j1; returns the step to go on with.
+    def forward(u, w, a, law, relu, clamp, episode_start, x, z, h, snapshots, every, half0, t1,
+                b0, b1, chunk, c0, c1, meeting, parties):  # fmt: skip
+        """Steps up to t1 for episodes b0 to b1 and row chunks c0 to c1; returns the half step to go on with, or -1.
 
+        A step is two halves, 2 t and 2 t + 1: each chunk's share in the net input, then the outputs from all shares.
+        z: (2, C, B, m) scratch, the shares; who is ahead begins the next step's in the other half of it.
         h: (B, rows, m), in: the trace before the update of step t0 - 1 (of step 0 for t0 = 0), out: before the
         update of step t1 - 1, and after it once t1 is the end. Steps that are held leave their updates to later ones.
         snapshots[s - 1] takes the trace of step ``s * every - 1``.
         """
         rows, m = w.shape
-        n, lanes = u.shape[2], lanes_of(w)
-        batch, steps = x.shape[1], x.shape[0] - 1
-        for t in range(t0, t1):
-            if not all_there(meeting, parties, t):
-                return t
-            for b in range(b0, b1):
-                x[t + 1, b, j0 : min(n, j1)] = u[t, b, j0 : min(n, j1)]
-                x[t + 1, b, min(n, j1) : j1] = 0
+        batch, steps, chunks = x.shape[1], x.shape[0] - 1, z.shape[1]
+        first_row, last_row = c0 * chunk, min(rows, c1 * chunk)
+        y = np.empty(m, w.dtype)
+        for half in range(half0, 2 * t1):
+            t = half // 2
+            if half % 2 == 1:
+                if not all_there(meeting, parties, t + 1):
+                    return half
+                for b in range(b0, b1):
+                    settle(law, relu, clamp, u, x, z, y, t, b)
+                continue
             held = law.runs[t] > 0
             due = t if held and (t + 1) % every == 0 else t - 1  # the step whose trace h is to hold now
             if not held or due == t:
                 s0 = reached(law.runs, every, t)
                 if s0 < due:
-                    catch_up(rule, law, episode_start, x, h, s0, due, b0, b1, j0, j1)
+                    catch_up(rule, law, episode_start, x, h, s0, due, b0, b1, first_row, last_row)
             # The update that step t - 1 left to do and the product of step t share one pass over the trace.
-            for i0 in range(0, 0 if held else rows, BLOCK):
-                i1 = min(i0 + BLOCK, rows)
+            for c in range(c0, c0 if held else c1):
                 for b in range(b0, b1):
-                    if episode_start[t, b]:
-                        h[b, i0:i1, j0:j1] = 0
-                        continue
-                    hb, xb, zb = b * rows * m, (t * batch + b) * m, ((t + 1) * batch + b) * m
-                    if t == 0 or episode_start[t - 1, b]:  # step t - 1 has left nothing to do
-                        for j in range(j0, j1, lanes):
-                            z = load(x, zb + j)
+                    clear(z, ((t % 2 * chunks + c) * batch + b) * z.shape[3], m)
+                for i0 in range(c * chunk, min(rows, (c + 1) * chunk), BLOCK):
+                    i1 = min(i0 + BLOCK, rows)
+                    for b in range(b0, b1):
+                        if episode_start[t, b]:
+                            h[b, i0:i1] = 0
+                            continue
+                        hb, xb, zb = b * rows * m, (t * batch + b) * m, ((t % 2 * chunks + c) * batch + b) * z.shape[3]
+                        if t == 0 or episode_start[t - 1, b]:  # step t - 1 has left nothing to do
                             for i in range(i0, i1):
-                                at = i * m + j
-                                z = z + spread(x, xb + i) * (load(w, at) + load(a, at) * load(h, hb + at))
-                            store(x, zb + j, z)
-                        continue
-                    advance_rows(rule, law, w, a, x, h, hb, xb, zb, i0, i1, j0, j1)
-            for b in range(b0, b1):
-                activate(x[t + 1, b, j0:j1], relu)
-                if clamp.shape[0] > 0:
-                    hold(x[t + 1, b, j0 : min(n, j1)], clamp[t, b, j0 : min(n, j1)], False)
-                if (t + 1) % every == 0 and (t + 1) // every <= snapshots.shape[0]:
+                                p = spread(x, xb + i)
+                                for j in range(0, m, lanes_of(x)):
+                                    at = i * m + j
+                                    seen = multiply_add(load(a, at), load(h, hb + at), load(w, at))
+                                    store(z, zb + j, multiply_add(p, seen, load(z, zb + j)))
+                            continue
+                        advance_rows(rule, law, w, a, x, z, h, hb, xb, zb, i0, i1)
+            if (t + 1) % every == 0 and (t + 1) // every <= snapshots.shape[0]:
+                for b in range(b0, b1):
                     at = (((t + 1) // every - 1) * batch + b) * rows * m
-                    copy_rows(snapshots, at, h, b * rows * m, rows, m, j0, j1)
+                    copy_rows(snapshots, at, h, b * rows * m, first_row, last_row, m)
             if parties > 1:
                 count_up(meeting)
         if t1 == steps:
             s0 = reached(law.runs, every, steps)
             if s0 < steps - 1:
-                catch_up(rule, law, episode_start, x, h, s0, steps - 1, b0, b1, j0, j1)
+                catch_up(rule, law, episode_start, x, h, s0, steps - 1, b0, b1, first_row, last_row)
             for b in range(b0, b1):
-                for i in range(rows):
+                for i in range(first_row, last_row):
                     hi, xi = (b * rows + i) * m, (steps * batch + b) * m
                     before = splat(pre(x, episode_start, steps - 1, b, i))
-                    for j in range(j0, j1, lanes):
+                    for j in range(0, m, lanes_of(x)):
                         xj = load(x, xi + j)
                         store(h, hi + j, advance(rule, law, load(h, hi + j), before, xj, splat(law.eta) * xj))
-        return t1
+        return -1
 
     @_kernel
     def backward(w, a, law, relu, clamp, episode_start, x, trace, snapshots, every, stride,
                  gout, has_gtrace, gz, gclamp, g, ga, gw, geta, ghidden,
                  segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
-                 t0, t1, b0, b1, chunk, c0, c1, meeting, parties):  # fmt: skip
-        """Steps t1 - 1 down to t0 for episodes b0 to b1 and column chunks c0 to c1; returns the t1 to go on with.
+                 t1, b0, b1, chunk, c0, c1, meeting, parties):  # fmt: skip
+        """Steps t1 - 1 down to 0 for episodes b0 to b1 and row chunks c0 to c1; returns the t1 to go on with, or -1.
+
+        What comes first, at t = T, is what a step after the last would have left to step T - 1.
 
         gout: (T, B, n), gradient of the outputs. g: (B, rows, m), in: gradient of the last trace, out: of the first.
         gz: (T, B, m), gradient of u. gclamp: (T, B, n) or empty. ga, gw: (rows, m), sums of this group.
-        geta: (B, C) float64. ghidden: (C, B, m), a share per chunk. segment: (ceil(every / stride), group, rows, m)
-        scratch, [k]: the trace of step ``kept_step(start, stride, k)``, start a multiple of every.
-        post_sum, decay_sum: (B, m), the sums over pre neurons that the step to come needs: g * pre and g * trace.
-        pre_sum: (C, B, m), the sum over a chunk of g * x. decayed: (B, C, lanes) scratch. into_pre: (2, C, B, m),
-        gradient of the activity before a step, a share per chunk; chunks read each other's, so steps take turns
-        with its two halves.
+        geta: (B, C) float64. ghidden: (B, m). segment: (ceil(every / stride), group, rows, m) scratch, [k]: the trace
+        of step ``kept_step(start, stride, k)``, start a multiple of every.
+        post_sum, decay_sum: (2, C, B, m), the sums over pre neurons that step t needs, at [t % 2]: g * pre and
+        g * trace, a share per chunk. pre_sum: (B, m), the sum over post neurons of g * x. decayed: (B, C, lanes)
+        scratch. into_pre: (2, B, m), gradient of the activity before step t, at [t % 2]. Threads read each other's
+        sums, and so steps take turns with their halves.
         """
-        m = w.shape[1]
-        chunks, steps = into_pre.shape[1], x.shape[0] - 1
-        left, right = c0 * chunk, min(m, c1 * chunk)
+        rows, m = w.shape
+        chunks, steps = post_sum.shape[1], x.shape[0] - 1
+        first_row, last_row = c0 * chunk, min(rows, c1 * chunk)
+        scratch = np.empty((4, m), w.dtype)
         t = t1 - 1
-        while t >= t0:
-            if not all_there(meeting, parties, steps - 1 - t):
+        while t >= 0:
+            if not all_there(meeting, parties, steps - t):
                 return t + 1
-            start = t - t % every
+            start = min(t, steps - 1) // every * every
             end = min(start + every, steps)
-            idle = law.runs[start:end].all()  # then gz is zero, and only the first step's trace is asked for
-            if t == end - 1:
+            idle = count_held(law.runs, start, end) == end - start  # gz is zero, and of the traces only one asked for
+            if t == steps or (t == end - 1 and end < steps):
                 recompute(
                     rule, law, episode_start, x, trace, snapshots, every, segment, stride, start,
-                    start + 1 if idle else end, b0, b1, left, right,
+                    start + 1 if idle else end, b0, b1, first_row, last_row,
                 )  # fmt: skip
-            k = (t - start) // stride
-            if t == steps - 1 and has_gtrace:
-                sum_last(
-                    rule, law, episode_start, x, segment[k], kept_step(start, stride, k), g,
-                    post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1,
-                )  # fmt: skip
+            if t == steps:
+                begin_sums(post_sum, decay_sum, decayed, steps - 1, b0, b1, c0, c1)
+                if has_gtrace:
+                    k = (steps - 1 - start) // stride
+                    sum_last(
+                        rule, law, episode_start, x, segment[k], kept_step(start, stride, k), g,
+                        post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1,
+                    )  # fmt: skip
+                if parties > 1:
+                    count_up(meeting)
+                t -= 1
+                continue
             into_outputs(
-                rule, law, relu, clamp, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta,
-                b0, b1, chunk, c0, c1,
+                rule, law, relu, clamp, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta, scratch,
+                b0, b1, c0 == 0,
             )  # fmt: skip
-            low = t  # held steps are taken together, an odd number of them: then the halves of into_pre take turns
+            low = t  # held steps are taken together, an odd number of them: then the halves of the sums take turns
             while law.runs[t] > 0 and low - 1 > start and law.runs[low - 1] > 0 and law.runs[low - 2] > 0:
                 low -= 2
             k = (low - start) // stride
             traces, s0 = segment[k], kept_step(start, stride, k)
             if law.runs[t] > 0:
                 through_held(
-                    law, episode_start, x, low, t, traces, s0, g, gz, post_sum, pre_sum, decayed, into_pre,
+                    law, episode_start, x, low, t, traces, s0, g, gz, post_sum, decay_sum, pre_sum, decayed, into_pre,
                     b0, b1, chunk, c0, c1,
                 )  # fmt: skip
             else:
@@ -788,23 +857,26 @@ def build(name: str) -> Kernels:
                 for c in range(c0, c1):
                     geta[b, c] -= total(load(decayed, (b * chunks + c) * lanes_of(w)))
             if low == 0:
-                ghidden[c0:c1, b0:b1] = into_pre[0, c0:c1, b0:b1]
+                ghidden[b0:b1, first_row:last_row] = into_pre[0, b0:b1, first_row:last_row]
             if low == start and not idle:
                 for b in range(b0, b1):
-                    if start > 0 and not episode_start[start - 1 : end, b].any() and not law.runs[start:end].any():
+                    began = start == 0
+                    for s in range(max(start - 1, 0), end):
+                        began |= episode_start[s, b]
+                    if not began and count_held(law.runs, start, end) == 0:
                         add_weights(
                             rule, True, law, episode_start, x, segment, gz, gw, ga,
-                            start, end, b, b0, left, right,
+                            start, end, b, b0, first_row, last_row,
                         )  # fmt: skip
                     else:
                         add_weights(
                             rule, False, law, episode_start, x, segment, gz, gw, ga,
-                            start, end, b, b0, left, right,
+                            start, end, b, b0, first_row, last_row,
                         )  # fmt: skip
             if parties > 1:
                 for _ in range(low, t + 1):
                     count_up(meeting)
             t = low - 1
-        return t0
+        return -1
 
     return Kernels(forward, backward)

@@ -157,11 +157,15 @@ def total(typing: Any, vec: Any) -> Any:
 
 @intrinsic
 def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """``a * b + c`` in one instruction, where the machine has it: in a chain of these, c waits for nothing else."""
+    """``a * b + c``, of vectors or of numbers, in one instruction where the machine has it.
+
+    In a chain of these, c waits for nothing else.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value = args[0].type
-        name = f"llvm.fmuladd.v{value.count}f{a.dtype.bitwidth}"
+        kind = f"v{value.count}f{a.dtype.bitwidth}" if isinstance(a, Vec) else f"f{a.bitwidth}"
+        name = f"llvm.fmuladd.{kind}"
         function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(value, [value] * 3), name)
         return builder.call(function, args)
 

@@ -103,7 +103,7 @@ def test_engines_agree_whatever_eta(Problem, assert_close, rule, eta):
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 @pytest.mark.parametrize("rule", RULE_NAMES)
 def test_wide_networks_in_chunks_agree(Problem, assert_close, monkeypatch, two_threads, rule, nonlinearity):
-    """Four chunks of columns, the last one not full, shared by two threads."""
+    """Four chunks of rows, the last one not full, shared by two threads."""
     monkeypatch.setattr(fused_cpu, "CHUNK", 16)
     monkeypatch.setattr(fused_cpu, "SMALL", 0)
     for batch in (1, 5):
@@ -262,22 +262,22 @@ def test_a_thread_that_waited_for_long_goes_on_where_it_stood(two_threads):
     plan = fused_cpu._Plan(10, 1, 600)
     calls = []
 
-    def steps(buffer, group, done, c0, c1, meeting, parties):
-        calls.append((c0, c1, done))
+    def steps(buffer, group, at, c0, c1, meeting, parties):
+        calls.append((c0, c1, at))
         assert parties == 2
-        return min(10, done + 4)
+        return at + 4 if at < 8 else -1
 
     plan.run(steps)
-    assert sorted(calls) == [(c0, c1, done) for c0, c1 in ((0, 1), (1, 3)) for done in (0, 4, 8)]
+    assert sorted(calls) == [(c0, c1, at) for c0, c1 in ((0, 1), (1, 3)) for at in (0, 4, 8)]
 
 
 def test_an_interrupted_thread_is_not_waited_for(two_threads):
     plan = fused_cpu._Plan(10, 1, 600)
 
-    def steps(buffer, group, done, c0, c1, meeting, parties):
+    def steps(buffer, group, at, c0, c1, meeting, parties):
         if c0 == 0:
             raise KeyboardInterrupt
-        return 10 if meeting[0] >= 10 * parties else done
+        return -1 if meeting[0] >= 10 * parties else at
 
     with pytest.raises(KeyboardInterrupt):
         plan.run(steps)

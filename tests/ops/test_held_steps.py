@@ -62,7 +62,7 @@ def test_held_steps_agree_whatever_eta(Problem, assert_close, eta):
 
 
 def test_threads_that_share_a_network_agree_on_held_steps(Problem, assert_close, monkeypatch, two_threads):
-    """Four chunks of columns shared by two threads, which meet: bits do not depend on how many there are."""
+    """Four chunks of rows shared by two threads, which meet: bits do not depend on how many there are."""
     monkeypatch.setattr(fused_cpu, "CHUNK", 16)
     monkeypatch.setattr(fused_cpu, "SMALL", 0)
     pattern = "######..AAAAA...###BBBBB.."
