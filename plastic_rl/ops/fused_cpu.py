@@ -130,12 +130,13 @@ class _Plan:
         """Do every step of every block.
 
         Groups do not depend on each other, so each thread takes one after another through the whole sequence.
-        With fewer groups than threads, the threads share the rows instead and meet at every step.
+        With fewer groups than threads, the threads share the rows instead and meet at every step; and in wide
+        networks, of which each core then reads a part only, as long as there are chunks for all.
 
         ``steps(buffer, group, at, c0, c1, meeting, parties)`` goes on from where it stood, 0 at first, and returns
         where it stands once it has waited for long, or -1 if all is done.
         """
-        if self.groups < self.threads and self.chunks > 1:
+        if self.chunks > 1 and (self.groups < self.threads or 1 < self.threads <= self.chunks):
             common, parties = buffer(), min(self.threads, self.chunks)
             for group in range(self.groups):
                 meeting = np.zeros(1, np.int64)
