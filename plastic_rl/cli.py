@@ -68,13 +68,14 @@ def _resumed(config: MazeRun | TaskRun, folder: Path, words: Sequence[str]) -> M
         UserError: there is no such run.
         UsageError: it is of another command, or settings are given that a run cannot change.
     """
-    from plastic_rl.folders import read_config, read_run
+    from plastic_rl.folders import read_run
     from plastic_rl.session import check_resumed
 
-    command = read_config(folder)["command"]
-    if command != config.command:
-        raise UsageError(f"{folder} is a run of {command}: go on with {invocation(command, '--resume', folder)}")
-    kept = replace(read_run(folder, type(config)), resume=folder)
+    kinds: tuple[type[MazeRun | TaskRun], ...] = (MazeRun, Memorize, Images, Omniglot)
+    kept = replace(read_run(folder, *kinds), resume=folder)
+    if type(kept) is not type(config):
+        again = invocation(kept.command, "--resume", folder)
+        raise UsageError(f"{folder} is a run of {kept.command}: go on with {again}")
     settings = _read(type(config), words[1:], default=kept)
     check_resumed(settings, kept)
     return settings

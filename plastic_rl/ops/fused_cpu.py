@@ -184,7 +184,7 @@ class _Problem(NamedTuple):
     clamp: np.ndarray  # (T, B, N), or empty
     episode_start: np.ndarray  # (T, B)
     x: np.ndarray  # (T + 1, B, m): the initial hidden state, then the outputs
-    z: np.ndarray  # (2, C, B, m): scratch, shares in net inputs
+    z: np.ndarray  # (2, C, B, m or more): scratch, shares in net inputs
     snapshots: np.ndarray  # (S, B, N, m)
 
     @property
@@ -299,13 +299,12 @@ def _backward(
         return empty((-(-plan.every // plan.stride), plan.group, rows, m), real)
 
     def steps(segment: np.ndarray, group: int, at: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
-        left = p.kernels.backward(
+        return p.kernels.backward(
             p.w, p.alpha, law, p.relu, p.clamp, p.episode_start, x, trace, p.snapshots,
             plan.every, plan.stride, goutputs, gtrace is not None, gz, gclamp, g, galpha[group], gw[group], geta,
             ghidden, segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
-            plan.steps + 1 - at, *plan.episodes(group), plan.chunk, c0, c1, meeting, parties,
+            at, *plan.episodes(group), plan.chunk, c0, c1, meeting, parties,
         )  # fmt: skip
-        return left if left < 0 else plan.steps + 1 - left
 
     plan.run(steps, segment)
     sums = shares.sum(1, out=empty((2, rows, m), real))

@@ -726,7 +726,7 @@ def build(name: str) -> Kernels:
         """Steps up to t1 for episodes b0 to b1 and row chunks c0 to c1; returns the half step to go on with, or -1.
 
         A step is two halves, 2 t and 2 t + 1: each chunk's share in the net input, then the outputs from all shares.
-        z: (2, C, B, m) scratch, the shares; who is ahead begins the next step's in the other half of it.
+        z: (2, C, B, m or more) scratch, the shares; who is ahead begins the next step's in the other half of it.
         h: (B, rows, m), in: the trace before the update of step t0 - 1 (of step 0 for t0 = 0), out: before the
         update of step t1 - 1, and after it once t1 is the end. Steps that are held leave their updates to later ones.
         snapshots[s - 1] takes the trace of step ``s * every - 1``.
@@ -792,8 +792,8 @@ def build(name: str) -> Kernels:
     def backward(w, a, law, relu, clamp, episode_start, x, trace, snapshots, every, stride,
                  gout, has_gtrace, gz, gclamp, g, ga, gw, geta, ghidden,
                  segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
-                 t1, b0, b1, chunk, c0, c1, meeting, parties):  # fmt: skip
-        """Steps t1 - 1 down to 0 for episodes b0 to b1 and row chunks c0 to c1; returns the t1 to go on with, or -1.
+                 done, b0, b1, chunk, c0, c1, meeting, parties):  # fmt: skip
+        """Steps T - done down to 0 for episodes b0 to b1 and row chunks c0 to c1; returns how many are done, or -1.
 
         What comes first, at t = T, is what a step after the last would have left to step T - 1.
 
@@ -801,7 +801,7 @@ def build(name: str) -> Kernels:
         gz: (T, B, m), gradient of u. gclamp: (T, B, n) or empty. ga, gw: (rows, m), sums of this group.
         geta: (B, C) float64. ghidden: (B, m). segment: (ceil(every / stride), group, rows, m) scratch, [k]: the trace
         of step ``kept_step(start, stride, k)``, start a multiple of every.
-        post_sum, decay_sum: (2, C, B, m), the sums over pre neurons that step t needs, at [t % 2]: g * pre and
+        post_sum, decay_sum: (2, C, B, m or more), the sums over pre neurons that step t needs, at [t % 2]: g * pre and
         g * trace, a share per chunk. pre_sum: (B, m), the sum over post neurons of g * x. decayed: (B, C, lanes)
         scratch. into_pre: (2, B, m), gradient of the activity before step t, at [t % 2]. Threads read each other's
         sums, and so steps take turns with their halves.
@@ -810,10 +810,10 @@ def build(name: str) -> Kernels:
         chunks, steps = post_sum.shape[1], x.shape[0] - 1
         first_row, last_row = c0 * chunk, min(rows, c1 * chunk)
         scratch = np.empty((4, m), w.dtype)
-        t = t1 - 1
+        t = steps - done
         while t >= 0:
             if not all_there(meeting, parties, steps - t):
-                return t + 1
+                return steps - t
             start = min(t, steps - 1) // every * every
             end = min(start + every, steps)
             idle = count_held(law.runs, start, end) == end - start  # gz is zero, and of the traces only one asked for
