@@ -2,8 +2,8 @@
 
 Both engines run forward and backward over the same float32 tensors, by turns within one process, so that other
 load on the machine falls on both, and each with the threads that suit it: autograd with PyTorch's, the fused engine
-with its own and one of PyTorch's. First the results are compared at every shape: outputs, state and every gradient.
-If they differ, no speed is printed and the exit code is 1.
+with its own and one of PyTorch's. With ``--device cuda`` the reference engine runs on a GPU. First the results are
+compared at every shape: outputs, state and every gradient. If they differ, no speed is printed and the exit code is 1.
 """
 
 import argparse
@@ -73,21 +73,26 @@ def problem(shape: Shape) -> dict[str, Any]:
     return {name: tensor.requires_grad_() for name, tensor in arguments.items()}
 
 
-def results(shape: Shape, engine: Engine, rule: str) -> dict[str, Tensor]:
+def on(device: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The same tensors on a device; on their own, with gradients of their own."""
+    return {name: tensor.detach().to(device).requires_grad_() for name, tensor in arguments.items()}
+
+
+def results(shape: Shape, engine: Engine, rule: str, device: str = "cpu") -> dict[str, Tensor]:
     """Outputs, last state and every gradient, for gradients from above that differ between all entries."""
-    arguments = problem(shape)
+    arguments = on(device, problem(shape))
     outputs, state = plastic_rnn(**arguments, rule=rule, engine=engine)
     found = {"outputs": outputs, "last hidden": state.hidden, "last trace": state.trace}
     above = torch.Generator().manual_seed(1)
-    losses = [(tensor * torch.randn(tensor.shape, generator=above)).sum() for tensor in found.values()]
+    losses = [(tensor * torch.randn(tensor.shape, generator=above).to(device)).sum() for tensor in found.values()]
     gradients = torch.autograd.grad(torch.stack(losses).sum(), list(arguments.values()))
     found |= {f"gradient of {name}": gradient for name, gradient in zip(arguments, gradients, strict=True)}
-    return {name: tensor.detach() for name, tensor in found.items()}
+    return {name: tensor.detach().cpu() for name, tensor in found.items()}
 
 
-def disagreements(shape: Shape, rule: str) -> list[str]:
+def disagreements(shape: Shape, rule: str, device: str) -> list[str]:
     """Say in which results the engines differ by more than rounding."""
-    want, have = results(shape, "reference", rule), results(shape, "fused", rule)
+    want, have = results(shape, "reference", rule, device), results(shape, "fused", rule)
     found = []
     for name in want:
         scale = want[name].abs().max().item()
@@ -99,10 +104,14 @@ def disagreements(shape: Shape, rule: str) -> list[str]:
 
 def one_pass(arguments: dict[str, Any], engine: Engine) -> Seconds:
     """Time one forward and backward pass."""
+    wait = torch.cuda.synchronize if arguments["u"].is_cuda else lambda: None
+    wait()
     began = time.perf_counter()
     outputs, _ = plastic_rnn(**arguments, engine=engine)
+    wait()
     middle = time.perf_counter()
     outputs.sum().backward()
+    wait()
     end = time.perf_counter()
     for tensor in arguments.values():
         tensor.grad = None
@@ -122,13 +131,13 @@ def rested_pass(arguments: dict[str, Any], engine: Engine, threads: int) -> Seco
     return one_pass(arguments, engine)
 
 
-def time_shape(shape: Shape, repeats: int, threads: int) -> str:
+def time_shape(shape: Shape, repeats: int, threads: int, device: str) -> str:
     """A row of the table: the engines by turns, ``repeats`` times."""
-    arguments = problem(shape)
-    one_pass(problem(shape._replace(steps=2)), "fused")  # compile, or load from the cache
-    pairs = [
-        (rested_pass(arguments, "reference", threads), rested_pass(arguments, "fused", threads)) for _ in range(repeats)
-    ]
+    short, whole = problem(shape._replace(steps=2)), problem(shape)
+    one_pass(short, "fused")  # compile, or load from the cache
+    one_pass(on(device, short), "reference")
+    there = on(device, whole)
+    pairs = [(rested_pass(there, "reference", threads), rested_pass(whole, "fused", threads)) for _ in range(repeats)]
     reference, fused = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     ratio = statistics.median(slow.total / fast.total for slow, fast in pairs)
     cells = [str(shape)]
@@ -177,10 +186,13 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one timing of each shape, no memory")
     parser.add_argument("--repeats", type=int, default=5, help="timings of each engine at each shape (default: 5)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of both engines")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the reference engine")
     parser.add_argument("--memory-of", choices=("reference", "fused"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.threads < 1 or options.repeats < 1:
         parser.error("--threads and --repeats must be at least 1")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch finds no GPU here")
     torch.set_num_threads(options.threads)
     set_num_threads(options.threads)
     if options.memory_of:
@@ -192,22 +204,23 @@ def main() -> int:
         line
         for shape in SHAPES
         for rule in rules
-        for line in disagreements(shape._replace(steps=min(shape.steps, CHECK_STEPS)), rule)
+        for line in disagreements(shape._replace(steps=min(shape.steps, CHECK_STEPS)), rule, options.device)
     ]
     if wrong:
         print("The engines disagree, so no speed is shown:", *wrong, sep="\n  ", file=sys.stderr)
         return 1
 
+    gpu = f"; the reference engine on {torch.cuda.get_device_name()}" if options.device == "cuda" else ""
     print(
-        f"{cpu_name()}, {options.threads} threads; Python {platform.python_version()}, torch {torch.__version__}, "
-        f"numba {numba.__version__}, plastic-rl {plastic_rl.__version__}\n"
+        f"{cpu_name()}, {options.threads} threads{gpu}; Python {platform.python_version()}, "
+        f"torch {torch.__version__}, numba {numba.__version__}, plastic-rl {plastic_rl.__version__}\n"
         f"float32, rule hebb. Both engines agree at all shapes ({CHECK_STEPS} steps, {', '.join(rules)}): checked\n"
     )
     print("| shape | reference: s | forward + backward | fused: s | forward + backward | ratio |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for shape in SHAPES:
-        print(time_shape(shape, 1 if options.quick else options.repeats, options.threads), flush=True)
-    if not options.quick:
+        print(time_shape(shape, 1 if options.quick else options.repeats, options.threads, options.device), flush=True)
+    if not options.quick and options.device == "cpu":
         fused = extra_mebibytes_in_fresh_process("fused", options.threads)
         reference = extra_mebibytes_in_fresh_process("reference", options.threads)
         print(

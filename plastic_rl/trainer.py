@@ -22,6 +22,7 @@ CHECKPOINT = "checkpoint.pt"
 FILES = (*folders.FILES, CHECKPOINT)
 TOLD = 40  # times that a training tells how far it is
 VALIDATED = 3_000_000_000  # seed of the episodes of validations, of which neither training nor tests have any
+MOVED = 5_000_000_000  # added to the seed of the episodes that follow on another kind of device
 RECENT = 20  # updates over which what it tells is averaged
 
 
@@ -32,7 +33,8 @@ class Trainer:
     model.safetensors are those that were best at it, and not the last ones.
 
     A run of N episodes that goes on for N more ends with the very weights of one of 2 N, on the same device and with
-    the same number of threads.
+    the same number of threads (on a GPU, to rounding, where PyTorch's own operations are not repeatable). On another
+    kind of device it goes on with episodes of another stream.
 
     Args:
         task: what is trained.
@@ -108,6 +110,7 @@ class Trainer:
         self.validate_every, self.validation_episodes = validate_every, validation_episodes
         self.max_grad_norm, self.checkpoint_every, self.tensorboard = max_grad_norm, checkpoint_every, tensorboard
         self.interruption = interruption or Interruption()
+        self.seed = seed
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate, fused=True)
         self.generator = torch.Generator(self.parameters[0].device).manual_seed(seed)
@@ -262,6 +265,7 @@ class Trainer:
                 "seconds": self.seconds,
                 "network": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "device": self.generator.device.type,
                 "generator": self.generator.get_state(),
                 "random": torch.get_rng_state(),
                 "best": self.best,
@@ -285,10 +289,14 @@ class Trainer:
             kept = read_torch(path.read_bytes(), str(path))
             self.network.load_state_dict(kept["network"])
             self.optimizer.load_state_dict(kept["optimizer"])
-            self.generator.set_state(kept["generator"])
             torch.set_rng_state(kept["random"])
             self.episodes, self._before = int(kept["episodes"]), float(kept["seconds"])
-            # A run of an earlier version has none of these.
+            # A run of an earlier version has none of what is asked for with get.
+            device = self.generator.device.type
+            if kept.get("device", device) == device:
+                self.generator.set_state(kept["generator"])
+            else:
+                self.generator.manual_seed(MOVED + self.seed + self.episodes)
             self.best, self._sums, self._updates = kept.get("best"), kept.get("sums", {}), kept.get("updates", 0)
         except FileNotFoundError as error:
             raise UserError(f"{self.folder} has no {CHECKPOINT} to go on from") from error

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import shutil
 
 import pytest
 import torch
@@ -55,6 +56,26 @@ def test_a_run_in_two_parts_is_the_run_in_one(tmp_path, core, batch_size):
     kept, episodes = folders.read_model(tmp_path / "parts", "episodes")
     assert equal(kept, weights(whole))
     assert episodes == 24
+
+
+def test_a_run_goes_on_on_another_kind_of_device(tmp_path):
+    """Whose random numbers have another kind of state: with episodes of another stream, the same each time."""
+    trainer(tmp_path / "gpu").train(6)
+    checkpoint = tmp_path / "gpu" / "checkpoint.pt"
+    kept = torch.load(checkpoint, weights_only=True)
+    assert kept["device"] == "cpu"
+    torch.save(kept | {"device": "cuda", "generator": torch.zeros(16, dtype=torch.uint8)}, checkpoint)
+    found = []
+    for name in ("one", "other"):
+        shutil.copytree(tmp_path / "gpu", tmp_path / name)
+        moved = trainer(tmp_path / name)
+        moved.restore()
+        assert moved.train(12)
+        found.append(rows(tmp_path / name))
+    assert found[0] == found[1]
+    trainer(tmp_path / "cpu").train(12)
+    assert found[0][:6] == rows(tmp_path / "cpu")[:6]
+    assert found[0][6] != rows(tmp_path / "cpu")[6]
 
 
 def test_a_run_goes_on_from_its_checkpoint_after_a_crash(tmp_path):

@@ -218,7 +218,7 @@ def test_resuming_needs_what_it_needs(saved, tmp_path):
         PlasticA2C.load(io.BytesIO(saved)).save(tmp_path / "agent", include=["run"])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_continuation_on_a_gpu_goes_on_with_its_random_numbers(tmp_path):
     def new():
         return PlasticA2C("PlasticPolicy", maze(), n_steps=10, seed=0, policy_kwargs={"hidden_size": 8}, device="cuda")

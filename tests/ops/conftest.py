@@ -46,11 +46,13 @@ class Problem:
             options["episode_start"][T // 2, B // 2] = True
         return cls(tensors, (normal(T, B, N), normal(B, N), normal(B, N, N)), options)
 
-    def to(self, dtype) -> "Problem":
+    def to(self, dtype, device="cpu") -> "Problem":
+        options = {k: v.to(device) if torch.is_tensor(v) else v for k, v in self.options.items()}
         return replace(
             self,
-            tensors={name: tensor.to(dtype) for name, tensor in self.tensors.items()},
-            upstream=tuple(gradient.to(dtype) for gradient in self.upstream),
+            tensors={name: tensor.to(device, dtype) for name, tensor in self.tensors.items()},
+            upstream=tuple(gradient.to(device, dtype) for gradient in self.upstream),
+            options=options,
         )
 
     def run(self, engine="fused", **changes):
@@ -74,7 +76,7 @@ def assert_close(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tens
     """
     assert actual.keys() == expected.keys()
     for name, want in expected.items():
-        have = actual[name].to(want.dtype)
+        have = actual[name].to(want)  # dtype and device
         assert have.shape == want.shape, name
         error = (have - want).abs().max().item()
         scale = max(want.abs().max().item(), 1e-3) * (20 if name == "gradient of eta" else 1)

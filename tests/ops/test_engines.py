@@ -77,6 +77,16 @@ def test_engines_agree_whatever_the_options(Problem, assert_close, rule, nonline
     assert_close(problem.solve("fused"), problem.solve("reference"), TOLERANCE[torch.float64])
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("shape", [(40, 5, 17), (20, 1, 300)], ids=str)
+def test_a_gpu_agrees(Problem, assert_close, shape, rule):
+    problem = Problem.draw(*shape, rule=rule, bound=0.4, clamps=True, starts=True)
+    expected = problem.solve("reference")
+    for dtype, tolerance in TOLERANCE.items():
+        assert_close(problem.to(dtype, "cuda").solve("auto"), expected, tolerance)
+
+
 @pytest.mark.parametrize("rule", RULE_NAMES)
 def test_engines_agree_whatever_the_length(Problem, assert_close, rule):
     """However the steps fall into the segments whose traces are remade, the last of them cut short or not."""

@@ -33,6 +33,15 @@ def test_agrees_with_the_reference(Problem, assert_close, shape, alpha, nonlinea
         assert_close(problem.to(dtype).solve("traceless"), expected, tolerance)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("alpha", ["neuron", "shared"])
+def test_a_gpu_agrees(Problem, assert_close, alpha):
+    problem = clamp_whole_steps(Problem.draw(15, 3, 60, alpha=alpha, clamps=True))
+    expected = problem.solve("reference")
+    for dtype, tolerance in TOLERANCE.items():
+        assert_close(problem.to(dtype, "cuda").solve("traceless"), expected, tolerance)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 12])
 def test_steps_that_are_clamped_whole_agree(Problem, assert_close, steps):
     problem = clamp_whole_steps(Problem.draw(steps, 3, 9, alpha="shared", clamps=True))
