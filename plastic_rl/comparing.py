@@ -235,6 +235,7 @@ def _row(jobs: Sequence[Job], curves: Sequence[Curve]) -> dict[str, float | int 
         "lowest": min(returns),
         "highest": max(returns),
         "share_of_oracle": _median([s["return_mean"] / s["oracle_return"] for s in summaries]),
+        "share_with_a_hit": median("share_with_a_hit"),
         "steps_to_first_hit": median("steps_to_first_hit"),
         "steps_between_hits": median("steps_between_hits"),
         "env_steps_per_second": median("env_steps_per_second"),
@@ -265,13 +266,14 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 def _as_table(rows: dict[str, dict[str, Any]]) -> str:
     level = LEVELS[-1]
-    told = [["", "neurons", "parameters", "return", "lowest - highest", "of the oracle", "first hit", "next hits",
-             f"minutes to {level}"]]  # fmt: skip
+    told = [["", "neurons", "parameters", "return", "lowest - highest", "of the oracle", "with a hit", "first hit",
+             "next hits", f"minutes to {level}"]]  # fmt: skip
     for agent, row in rows.items():
         told.append([
             agent, f"{row['neurons']}", f"{row['parameters']:,}", _short(row["return"]),
             f"{row['lowest']:.1f} - {row['highest']:.1f}", f"{row['share_of_oracle']:.1%}",
-            _short(row["steps_to_first_hit"]), _short(row["steps_between_hits"]), _short(row[f"minutes_to_{level}"]),
+            f"{row['share_with_a_hit']:.0%}", _short(row["steps_to_first_hit"]), _short(row["steps_between_hits"]),
+            _short(row[f"minutes_to_{level}"]),
         ])  # fmt: skip
     return table(told)
 

@@ -92,10 +92,13 @@ def comparison(results: dict[str, Any], ablated: dict[str, dict[str, Any]] | Non
     if oracle:
         rows.append(["all-knowing oracle", f"{oracle:.1f}", ""])
         shares = (f"{max(0.0, value) / oracle:.1%}" for value in (*means, oracle))
-        steps = [[_steps(found[name]) for name in STEPS] for found in agents.values()]
-        first, later = zip(["first hit", "next hits"], ["", ""], *steps, ["", ""], strict=True)
-        for row, *cells in zip(rows, ["of the oracle", *shares], first, later, strict=True):
-            row.extend(cells)
+        nothing = ["", "", ""]
+        hits = [
+            [f"{found['share_with_a_hit']:.0%}", *(_steps(found[name]) for name in STEPS)] for found in agents.values()
+        ]
+        columns = [["with a hit", "first hit", "next hits"], nothing, *hits, nothing]
+        for row, share, cells in zip(rows, ["of the oracle", *shares], columns, strict=True):
+            row.extend([share, *cells])
     return table(rows)
 
 

@@ -126,6 +126,8 @@ def test_evaluate_says_and_keeps_the_same(trained, call):
     assert summary["episodes"] == 4
     for ablation, said in ABLATIONS.items():
         assert f"{said} {summary[f'return_mean_{ablation}']:.1f}" in " ".join(out.split())
+    agent = next(line for line in out.splitlines() if line.startswith("this agent"))
+    assert f"%{summary['share_with_a_hit']:>13.0%}" in agent
     call("evaluate", folder, "--episodes", 4, "--out", "again", "--seed", 5)
     assert json.loads(Path("again/summary.json").read_text()) == summary
 
