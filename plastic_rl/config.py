@@ -423,13 +423,12 @@ class Images(CompletionRun):
 OMNIGLOT_PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {
         "episodes": 60_000, "batch_size": 8, "learning_rate": 2e-3, "drop_every": 0,
-        "training_way": 20, "mirror": True, "distortion": 0.1, "activation": "relu", "batch_norm": True,
-        "unit_features": True,
+        "training_way": 20, "distortion": 0.1, "activation": "relu", "batch_norm": True, "unit_features": True,
     },
     "paper": {
         "episodes": 5_000_000, "batch_size": 1, "learning_rate": 3e-5, "decay_episodes": 0, "drop_every": 1_000_000,
-        "queries": 1, "training_way": None, "mirror": False, "distortion": 0.0, "activation": "tanh",
-        "batch_norm": False, "unit_features": False,
+        "queries": 1, "training_way": None, "distortion": 0.0, "activation": "tanh", "batch_norm": False,
+        "unit_features": False,
     },
 }  # fmt: skip
 ROTATIONS = {"paper": "episode", "lake": "training", "vinyals": "class", "glyphs": "episode"}
@@ -463,8 +462,6 @@ class Omniglot(TaskRun):
     """Queries at the end of an episode, each answered by itself. Default: the preset's, one per class or 1."""
     training_way: int | None = None
     """Classes in an episode of training, with more queries in proportion. Default: the preset's."""
-    mirror: bool | None = None
-    """Classes are mirrored in training, each or not at random: twice as many to learn from. Default: the preset's."""
     distortion: float | None = None
     """Of drawings in training, by random affine maps: standard deviation of their entries. Default: the preset's."""
 
@@ -531,7 +528,7 @@ class Omniglot(TaskRun):
     def task_settings(self) -> dict[str, Any]:
         """Return the settings of episodes and network."""
         names = (
-            "way", "shot", "presentations", "queries", "training_way", "mirror", "distortion", "width", "activation",
+            "way", "shot", "presentations", "queries", "training_way", "distortion", "width", "activation",
             "batch_norm", "unit_features",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names} | {"rotation": ROTATIONS[self.split_name]}

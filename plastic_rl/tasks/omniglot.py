@@ -54,8 +54,6 @@ class FewShotSettings:
             an output of its own; tests use the first ones.
         rotation: ``"episode"``: every class is turned by a multiple of 90 degrees, drawn for each episode;
             ``"training"``: only in training; ``"class"``: characters that are turned are classes of their own.
-        mirror: whether classes are mirrored in training, each or not at random in each episode: a mirrored character is
-            another one, and there are twice as many to learn from.
         distortion: of the drawings in training: the standard deviation of the entries of a random affine map. 0: none.
         width: features of each convolution.
         activation: ``"tanh"`` or ``"relu"``.
@@ -74,7 +72,6 @@ class FewShotSettings:
     queries: int = 1
     training_way: int | None = None
     rotation: Rotation = "episode"
-    mirror: bool = False
     distortion: float = 0.0
     width: int = 64
     activation: Activation = "tanh"
@@ -217,7 +214,6 @@ class FewShotClassification(Task[FewShotEpisodes]):
         self.way = settings.outputs if training else settings.way
         self.queries = max(1, settings.queries * self.way // settings.way)
         self.distortion = settings.distortion if training else 0.0
-        self.mirrors = settings.mirror and training
         self.rotates = settings.rotation == "episode" or (training and settings.rotation == "training")
         self.images = torch.from_numpy(chosen.images)
         count, drawings = self.images.shape[:2]
@@ -279,8 +275,6 @@ class FewShotClassification(Task[FewShotEpisodes]):
         turns = classes // len(self.images)  # of classes that are turned characters
         if self.rotates:
             turns = torch.randint(4, (count, way), generator=generator, device=device)
-        if self.mirrors:
-            turns = turns + 4 * torch.randint(2, (count, way), generator=generator, device=device)
         asked = torch.arange(self.queries, device=device) % way
         target = ranks(count, way)[:, asked]
         round_of = shot + torch.arange(self.queries, device=device) // way
@@ -294,17 +288,13 @@ class FewShotClassification(Task[FewShotEpisodes]):
         return FewShotEpisodes(images[: way * shot], label.T, order, images[way * shot :], target)
 
     def _pictures(self, characters: Tensor, drawings: Tensor, turns: Tensor, generator: torch.Generator) -> Tensor:
-        """Look drawings up, all indices ``(B, M)``, and turn each by so many quarters: ``(B, M, size, size)``.
-
-        Those that would be turned by more than 3 are mirrored, and turned by 4 less.
-        """
+        """Look drawings up, all indices ``(B, M)``, and turn each by so many quarters: ``(B, M, size, size)``."""
         shape = characters.shape
         pictures = self.images[characters.flatten().cpu(), drawings.flatten().cpu()].to(generator.device)
-        for quarters in range(1, 8 if self.mirrors else 4):
+        for quarters in (1, 2, 3):
             where = (turns.flatten() == quarters).nonzero().flatten()
             if len(where):
-                turned = pictures[where].flip(-1) if quarters >= 4 else pictures[where]
-                pictures[where] = turned.rot90(quarters % 4, (-2, -1))
+                pictures[where] = pictures[where].rot90(quarters, (-2, -1))
         images = pictures.float().div_(255)
         if self.distortion:
             noise = torch.randn(len(images), 2, 3, generator=generator, device=generator.device)

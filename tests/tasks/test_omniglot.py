@@ -49,14 +49,6 @@ def read(images):
     return torch.tensor(found).view(*images.shape[:2], 3).unbind(-1)
 
 
-def mirrored(images):
-    """Whether each marked image is mirrored, ``(M, B)``: then no turn brings its marks side by side."""
-    found = []
-    for image in images.flatten(0, 1):
-        found.append(not any(one[0, 0] and one[0, 1] for one in (image.rot90(k, (0, 1)) for k in range(4))))
-    return torch.tensor(found).view(images.shape[:2])
-
-
 @pytest.mark.parametrize(("shot", "queries", "presentations"), [(1, 1, 1), (2, 5, 1), (1, 7, 3), (2, 1, 2)])
 def test_what_an_episode_is_made_of(shot, queries, presentations):
     way, b = 5, 40
@@ -112,18 +104,6 @@ def test_rotations(rotation, part, turned):
     turns = read(task_of(part, rotation=rotation).sample(200, generator()).support)[2]
     assert (turns.unique().tolist() == [0, 1, 2, 3]) == turned
     assert turned or not turns.any()
-
-
-@pytest.mark.parametrize("rotation", ["episode", "class"])
-def test_classes_are_mirrored_in_training_only(rotation):
-    task = task_of(way=3, queries=3, mirror=True, rotation=rotation)
-    read(task.held_out().sample(40, generator()).support), read(task.validation().sample(40, generator()).support)
-    episodes = task.sample(400, generator())
-    shown, asked = mirrored(episodes.support), mirrored(episodes.query)
-    read(episodes.support.where(~shown[..., None, None], episodes.support.flip(-1)))
-    torch.testing.assert_close(shown.float().mean(1), torch.full((3,), 0.5), atol=0.1, rtol=0)
-    assert asked.equal(shown.gather(0, episodes.target.T))  # support is in the order of its labels
-    assert 0.4 < (shown[0] == shown[1]).float().mean() < 0.6  # classes are mirrored each by itself
 
 
 def test_turned_characters_as_classes_are_told_apart():
