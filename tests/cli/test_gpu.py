@@ -24,6 +24,7 @@ RUNS = {
         *FEW,
     ],
 }  # fmt: skip
+LENGTHS = {name: ("20", "40") if name == "omniglot" else ("2", "4") for name in RUNS}  # of half a run, and of the whole
 
 
 def summary(folder):
@@ -38,7 +39,7 @@ def weights(folder):
 def test_a_run_in_two_parts_is_the_run_in_one(call, monkeypatch, name):
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     words = [*RUNS[name], "--device", "cuda"]
-    half, whole = ("20", "40") if name == "omniglot" else ("2", "4")
+    half, whole = LENGTHS[name]
     for folder, episodes in (("whole", whole), ("parts", half)):
         code, _, error = call(*words, "--episodes", episodes, "--out", folder)
         assert (code, error) == (0, "")
@@ -50,7 +51,7 @@ def test_a_run_in_two_parts_is_the_run_in_one(call, monkeypatch, name):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_of_a_gpu_is_tested_and_goes_on_without_one(call, name):
-    half, whole = ("20", "40") if name == "omniglot" else ("2", "4")
+    half, whole = LENGTHS[name]
     assert call(*RUNS[name], "--device", "cuda", "--episodes", half, "--out", "run")[0] == 0
     assert call("evaluate", "run", "--episodes", "5")[0] == 0
     code, _, error = call(RUNS[name][0], "--resume", "run", "--device", "cpu", "--episodes", whole)

@@ -5,19 +5,16 @@ import copy
 import pytest
 import torch
 
-from plastic_rl import LSTMCore, MemorylessCore, PlasticLinear, PlasticRNN, RNNCore
+from plastic_rl import PlasticLinear, PlasticRNN
 from plastic_rl.rules import RULE_NAMES
+
+from .test_stepping import CORES as STEPPED
+from .test_stepping import I, N, T
 
 pytestmark = pytest.mark.gpu
 
-T, B, I, N = 9, 3, 4, 17  # noqa: E741
-CORES = {
-    **{rule: lambda rule=rule: PlasticRNN(I, N, rule=rule, eta=0.3, bound=0.3) for rule in RULE_NAMES},
-    "shared": lambda: PlasticRNN(I, N, alpha="shared", eta=0.3),
-    "rnn": lambda: RNNCore(I, N),
-    "lstm": lambda: LSTMCore(I, N),
-    "memoryless": lambda: MemorylessCore(I, N),
-}
+B = 3
+CORES = STEPPED | {"shared": lambda: PlasticRNN(I, N, alpha="shared", eta=0.3)}
 
 
 @pytest.fixture(autouse=True)
