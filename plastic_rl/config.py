@@ -52,12 +52,12 @@ class Run:
 
 MAZE_PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {
-        "steps": 7_500_000, "decay_steps": 7_500_000, "n_steps": 50, "learning_rate": 7e-4, "gamma": 0.95,
-        "gae_lambda": 0.9, "vf_coef": 0.05, "max_grad_norm": 1.0,
+        "steps": 7_500_000, "decay_steps": 7_500_000, "envs": 32, "n_steps": 50, "learning_rate": 1e-3, "gamma": 0.95,
+        "gae_lambda": 0.9, "squared_prob_coef": 0.06, "vf_coef": 0.05, "max_grad_norm": 1.0,
     },
     "paper": {
-        "steps": 250_000_000, "decay_steps": 0, "learning_rate": 1e-4, "gamma": 0.9, "gae_lambda": 1.0,
-        "vf_coef": 0.1, "max_grad_norm": 4.0,
+        "steps": 250_000_000, "decay_steps": 0, "envs": 16, "learning_rate": 1e-4, "gamma": 0.9, "gae_lambda": 1.0,
+        "squared_prob_coef": 0.03, "vf_coef": 0.1, "max_grad_norm": 4.0,
     },
 }  # fmt: skip
 
@@ -119,12 +119,12 @@ class MazeRun(Run):
     eta: float = 0.01
     """Initial learning rate of the trace; it is trained too."""
 
-    envs: int = 16
-    """Lifetimes lived side by side."""
+    envs: int | None = None
+    """Lifetimes lived side by side. Default: the preset's, 32 or 16."""
     n_steps: int | None = None
     """Steps per maze and update. Default: the preset's, 50 or the whole lifetime."""
     learning_rate: float | None = None
-    """Adam's learning rate at the start. Default: the preset's, 7e-4 or 1e-4."""
+    """Adam's learning rate at the start. Default: the preset's, 1e-3 or 1e-4."""
     decay_steps: int | None = None
     """Environment steps over which the learning rate falls linearly to a tenth; 0: it stays. Default: 7.5M or 0."""
     gamma: float | None = None
@@ -133,8 +133,9 @@ class MazeRun(Run):
     """Of generalized advantage estimation; 1: returns minus values. Default: the preset's, 0.9 or 1."""
     ent_coef: float = 0.0
     """Weight of the entropy bonus."""
-    squared_prob_coef: float = 0.03
-    """Weight of the penalty on squared action probabilities, the paper's stand-in for the entropy bonus."""
+    squared_prob_coef: float | None = None
+    """Weight of the penalty on squared action probabilities, the paper's stand-in for the entropy bonus. Default: the
+    preset's, 0.06 or 0.03."""
     vf_coef: float | None = None
     """Weight of the squared error of the values. Default: the preset's, 0.05 or 0.1."""
     max_grad_norm: float | None = None
