@@ -594,6 +594,7 @@ class Compare:
             _require(self, name, lambda v: v >= 1, "at least 1")
         _require(self, "agents", lambda v: len(v) > 0, "at least one")
         run = self.run_settings("plastic", 0)
+        assert run.envs is not None
         if self.steps < run.envs * run.lifetime:
             least = f"{run.envs * run.lifetime}, one lifetime in each of {run.envs} mazes"
             raise UsageError(f"--steps is {self.steps}: expected at least {least}, for a curve")

@@ -131,6 +131,7 @@ def train(config: MazeRun) -> None:
         config = config.resolved()
         torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
         set_num_threads(thread_count(config))
+        assert config.envs is not None
         env = runs.make_vec(config.env, config.envs, config.env_kwargs())
         try:
             assert config.learning_rate is not None
@@ -193,6 +194,7 @@ def _kept_agent(folder: Path, config: MazeRun, env: Any, schedule: Schedule) -> 
 
 def _window(config: MazeRun) -> int:
     """Over how many lifetimes the logged return is averaged."""
+    assert config.envs is not None
     return 10 * config.envs
 
 
