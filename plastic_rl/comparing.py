@@ -136,11 +136,12 @@ def _keep_settings(config: Compare) -> None:
     kept = folders.read_config(config.out)
     if kept["command"] != "compare":
         raise UsageError(f"--out {config.out} is a run of {kept['command']}: name a new folder")
+    begun_with = asdict(Compare()) | kept["run"]  # a setting that is newer than the folder was as by default
     for name, value in settings.items():
-        if kept["run"].get(name) != value:
-            flag, before = name.replace("_", "-"), kept["run"].get(name)
+        if (before := begun_with[name]) != value:
+            flag, found = name.replace("_", "-"), "not given" if before is None else before
             raise UsageError(
-                f"--{flag} is {value}, but in {config.out} it is {before}: leave it so, or name a new --out"
+                f"--{flag} is {value}, but in {config.out} it is {found}: leave it so, or name a new --out"
             )
 
 

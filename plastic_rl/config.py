@@ -581,6 +581,8 @@ class Compare:
     """Cells a side of the maze, outer wall included: odd, at least 5."""
     lifetime: int = 250
     """Steps in a lifetime."""
+    wall_penalty: float = 0.1
+    """What moving into a wall costs; reaching the goal pays 10."""
     hidden_size: int = 100
     """Neurons of the plastic agent."""
     log_every: int = 200_000
@@ -606,7 +608,8 @@ class Compare:
             UsageError: a setting is out of bounds.
         """
         names = (
-            "preset", "steps", "learning_rate", "env", "size", "lifetime", "hidden_size", "log_every", "eval_episodes",
+            "preset", "steps", "learning_rate", "env", "size", "lifetime", "wall_penalty", "hidden_size", "log_every",
+            "eval_episodes",
         )  # fmt: skip
         kwargs = {name: getattr(self, name) for name in names}
         decay = self.steps if MAZE_PRESETS[self.preset]["decay_steps"] else 0

@@ -36,8 +36,9 @@ def test_controls_have_as_many_neurons_or_as_many_parameters():
 
 
 def test_every_agent_differs_from_the_plastic_one_in_what_it_is_named_after():
-    config = Compare(steps=7_000_000, learning_rate=2e-4)
+    config = Compare(steps=7_000_000, learning_rate=2e-4, wall_penalty=0.2)
     first = config.run_settings("plastic", 3)
+    assert first.wall_penalty == 0.2
     assert (first.steps, first.decay_steps, first.learning_rate) == (7_000_000, 7_000_000, 2e-4)
     assert (first.seed, first.threads, first.core) == (3, 1, "plastic")
     for agent, differs in AGENTS.items():
@@ -94,7 +95,12 @@ def test_a_comparison_keeps_its_settings(refused, call, tmp_path):
     words = ["compare", "--out", out, *SMALL, "--agents", "memoryless", "--seeds", 1]
     assert call(*words)[0] == 0
     error = refused(*words, "--learning-rate", 1, code=2)
-    assert f"--learning-rate is 1.0, but in {out} it is None" in error
+    assert f"--learning-rate is 1.0, but in {out} it is not given" in error
+    config = json.loads((out / "config.json").read_text())
+    del config["run"]["wall_penalty"]  # a folder that is older than the setting
+    (out / "config.json").write_text(json.dumps(config))
+    assert call(*words)[0] == 0
+    assert f"--wall-penalty is 0.0, but in {out} it is 0.1" in refused(*words, "--wall-penalty", 0, code=2)
     assert "--out" in refused("compare", "--out", out / "memoryless", *SMALL, code=2)
     assert "holds" in refused("maze", "--out", out, code=2)
 
