@@ -38,7 +38,7 @@ Self = TypeVar("Self", bound="PlasticA2C")
 
 
 class PlasticA2C(OnPolicyAlgorithm):
-    """A2C (Mnih et al. 2016) whose gradient flows through the agent's whole lifetime, its plasticity included.
+    """A2C (Mnih et al. 2016) whose gradient flows through the steps of a lifetime, its plasticity included.
 
     The agent acts for ``n_steps`` in every environment without gradients; then the recorded steps are replayed in
     time order through the recurrent core, and one gradient step is made. A lifetime that is longer is cut there, and
