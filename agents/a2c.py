@@ -182,7 +182,7 @@ class PlasticA2C(OnPolicyAlgorithm):
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
-                self._core_state = stepper.state
+                self._core_state, self._last_obs, self._last_episode_starts = stepper.state, observations, dones
                 return False
             self._update_info_buffer(infos, dones)
             if dones.any():
@@ -229,7 +229,7 @@ class PlasticA2C(OnPolicyAlgorithm):
         actions, advantages = rollout.actions.flatten(0, 1), rollout.advantages.flatten()
         if isinstance(self.action_space, spaces.Discrete):
             actions = actions.long().flatten()
-        if self.normalize_advantage:
+        if self.normalize_advantage and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
 
         policy_loss = -(advantages * distribution.log_prob(actions)).mean()
@@ -303,12 +303,16 @@ class PlasticA2C(OnPolicyAlgorithm):
             raise ValueError('exclude must be left out, and include may be ["run"] only')
         if isinstance(path, (str, pathlib.Path)) and not pathlib.Path(path).suffix:
             path = pathlib.Path(path).with_suffix(".zip")
+        archive.write(path, self.to_archive("run" in include))
+
+    def to_archive(self, run: bool = False) -> archive.Archive:
+        """Return what ``save`` writes; with ``run``, what ``include=["run"]`` adds."""
         training: dict[str, Any] = {"optimizer": self.policy.optimizer.state_dict()}
-        if "run" in include:
+        if run:
             if self.env is None:
                 raise ValueError('this agent has no env, whose state include=["run"] would save: leave it out')
             training["run"] = self._run_state()
-        archive.write(path, archive.Archive(self.describe(), self.policy.state_dict(), training))
+        return archive.Archive(self.describe(), self.policy.state_dict(), training)
 
     def describe(self) -> dict[str, Any]:
         """Return all settings, as JSON can hold them; a learning rate schedule by its present value."""

@@ -22,7 +22,7 @@ from plastic_rl.files import DamagedFileError as ArchiveError
 from plastic_rl.files import read_json, read_torch, read_weights, write_atomically
 
 CONFIG, WEIGHTS, TRAINING = "config.json", "policy.safetensors", "training.pt"
-LARGEST = 1 << 32  # bytes, unpacked: more than any agent of this package has
+LARGEST = 1 << 24  # numbers in an observation or an action: more than an agent can learn from
 
 File = str | pathlib.Path | IO[bytes]
 
@@ -69,8 +69,6 @@ def read(file: File) -> Archive:
                 )
             if any(info.compress_type != zipfile.ZIP_STORED for info in bundle.infolist()):
                 raise ArchiveError(f"{name} is not as PlasticA2C saved it: what is in it is compressed")
-            if sum(members.values()) > LARGEST:
-                raise ArchiveError(f"{name} would unpack to {sum(members.values())} bytes: refused")
             config, weights, training = (bundle.read(member) for member in (CONFIG, WEIGHTS, TRAINING))
     except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, RuntimeError) as error:
         raise ArchiveError(f"{name} is damaged, or not an agent saved by PlasticA2C: {error}") from error

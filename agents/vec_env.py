@@ -40,10 +40,19 @@ class GymnasiumVecEnv(VecEnv):
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> np.ndarray:
-        """Reset every environment, with the seeds given to ``seed()`` if there are any."""
+        """Reset every environment, with what was given to ``seed()`` and ``set_options()``, if anything was.
+
+        Raises:
+            ValueError: options were given that are not alike for all: a vector environment takes them together.
+        """
         seeds: Any = None if all(s is None for s in self._seeds) else list(self._seeds)
-        observations, _ = self.env.reset(seed=seeds)
+        options = self._options[0]
+        if any(other != options for other in self._options):
+            raise ValueError(f"the options of a vector environment's reset are common to all, and not {self._options}")
+        observations, infos = self.env.reset(seed=seeds, options=options or None)
+        self.reset_infos = [_of_one(infos, i) for i in range(self.num_envs)]
         self._reset_seeds()
+        self._reset_options()
         return observations
 
     def step_async(self, actions: np.ndarray) -> None:

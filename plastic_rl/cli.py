@@ -12,7 +12,20 @@ from typing import Annotated, Any
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from plastic_rl.config import Compare, Curves, Evaluate, Images, MazeRun, Memorize, Omniglot, Play, TaskRun, Watch
+from plastic_rl.config import (
+    RUNS,
+    Compare,
+    Curves,
+    Evaluate,
+    Images,
+    MazeRun,
+    Memorize,
+    Omniglot,
+    Play,
+    TaskRun,
+    Watch,
+    check_core,
+)
 from plastic_rl.errors import UsageError, UserError, invocation, program
 
 Command = (
@@ -37,8 +50,11 @@ def main(args: Sequence[str] | None = None) -> None:
         words = sys.argv[1:] if args is None else args
         description = "Networks that keep learning within their lifetime, in mazes and memory tasks."
         config = _read(Command, words, description=description)
-        if isinstance(config, (MazeRun, TaskRun)) and config.resume is not None:
-            config = _resumed(config, config.resume, words)
+        if isinstance(config, (MazeRun, TaskRun)):
+            if config.resume is not None:
+                config = _resumed(config, config.resume, words)
+            else:
+                check_core(config)
         _run(config)
         sys.stdout.flush()
     except UserError as error:
@@ -71,8 +87,7 @@ def _resumed(config: MazeRun | TaskRun, folder: Path, words: Sequence[str]) -> M
     from plastic_rl.folders import read_run
     from plastic_rl.session import check_resumed
 
-    kinds: tuple[type[MazeRun | TaskRun], ...] = (MazeRun, Memorize, Images, Omniglot)
-    kept = replace(read_run(folder, *kinds), resume=folder)
+    kept = replace(read_run(folder, *RUNS.values()), resume=folder)
     if type(kept) is not type(config):
         again = invocation(kept.command, "--resume", folder)
         raise UsageError(f"{folder} is a run of {kept.command}: go on with {again}")
@@ -111,7 +126,7 @@ def _run(config: object) -> None:
     if isinstance(config, Evaluate) and config.run is not None:
         from plastic_rl.folders import named, read_config
 
-        if read_config(named(config.run))["command"] != "maze":
+        if read_config(named(config.run))["command"] not in ("maze", "compare"):
             from plastic_rl import supervised
 
             supervised.evaluate(config, named(config.run))

@@ -9,7 +9,6 @@ agents.csv           a row per agent: medians over its seeds
 comparison.png       median and quartiles against steps and against time
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -25,10 +24,10 @@ import torch
 from plastic_rl import folders, runs
 from plastic_rl.config import Agent, Compare, MazeRun, changed
 from plastic_rl.errors import UsageError, UserError
-from plastic_rl.files import read_json, write_csv
+from plastic_rl.files import DamagedFileError, read_json, write_csv
 from plastic_rl.modules import LSTMCore, PlasticRNN, RNNCore, matching_hidden_size
 from plastic_rl.plots import compared_curves
-from plastic_rl.session import Interruption
+from plastic_rl.session import Interruption, cores
 from plastic_rl.tables import duration, number, table
 
 CURVES, TABLE, FIGURE = "curves.csv", "agents.csv", "comparison.png"
@@ -77,16 +76,30 @@ class Job:
 
     def last_words(self) -> str:
         """Return the last line that it printed."""
-        lines = self.log.read_text().split("\n")
+        lines = self.log.read_text(errors="replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "it said nothing")
 
     def summary(self) -> dict[str, Any]:
-        """Return its results."""
-        return read_json((self.folder / folders.SUMMARY).read_bytes(), str(self.folder / folders.SUMMARY))
+        """Return its results.
+
+        Raises:
+            UserError: they are damaged.
+        """
+        path = self.folder / folders.SUMMARY
+        try:
+            return read_json(path.read_bytes(), str(path))
+        except DamagedFileError as error:
+            raise UserError(f"{error}: remove it to have it written anew") from error
 
     def curve(self) -> Curve:
-        """Return its steps, seconds and returns."""
+        """Return its steps, seconds and returns.
+
+        Raises:
+            UserError: there is none.
+        """
         rows = [row for row in runs.Metrics(self.folder).rows() if "return_mean" in row]
+        if not rows:
+            raise UserError(f"{self.folder} has no curve: {folders.METRICS} is missing, or has no return in it")
         steps, seconds, returns = (np.array([row[name] for row in rows]) for name in COLUMNS)
         return steps, seconds, returns
 
@@ -103,11 +116,11 @@ def compare(config: Compare) -> None:
     jobs = [  # the first seed of all agents first: a part of a comparison is of use too
         Job(agent, replace(config.run_settings(agent, seed), hidden_size=sizes[agent]), folder_of(config, agent, seed))
         for seed in range(config.seeds)
-        for agent in config.agents
+        for agent in dict.fromkeys(config.agents)
     ]
     with Interruption() as interruption:
         try:
-            failed = _train([job for job in jobs if not job.finished], config.jobs or os.cpu_count() or 1)
+            failed = _train([job for job in jobs if not job.finished], config.jobs or cores())
         except KeyboardInterrupt:
             print("stopped; to go on, call the same command again")
             raise SystemExit(128 + interruption.number) from None
@@ -129,7 +142,7 @@ def _keep_settings(config: Compare) -> None:
     """Write the settings, or check that a comparison goes on with those it began with."""
     settings = {name: value for name, value in asdict(config).items() if name not in MAY_DIFFER}
     if not (config.out / folders.CONFIG).exists():
-        if any(config.out.iterdir()):
+        if any(not path.name.startswith(".") for path in config.out.iterdir()):
             raise UsageError(f"--out {config.out} is not empty: name a new folder")
         folders.write_json(config.out / folders.CONFIG, {"command": "compare", "run": settings})
         return
@@ -225,7 +238,7 @@ def _row(jobs: Sequence[Job], curves: Sequence[Curve]) -> dict[str, float | int 
     summaries = [job.summary() for job in jobs]
 
     def median(name: str) -> float | None:
-        return _median([summary[name] for summary in summaries])
+        return _median([summary.get(name) for summary in summaries])  # an older version's may lack some
 
     returns = [summary["return_mean"] for summary in summaries]
     row: dict[str, float | int | None] = {
@@ -273,11 +286,12 @@ def _as_table(rows: dict[str, dict[str, Any]]) -> str:
         told.append([
             agent, f"{row['neurons']}", f"{row['parameters']:,}", _short(row["return"]),
             f"{row['lowest']:.1f} - {row['highest']:.1f}", f"{row['share_of_oracle']:.1%}",
-            f"{row['share_with_a_hit']:.0%}", _short(row["steps_to_first_hit"]), _short(row["steps_between_hits"]),
+            _short(row["share_with_a_hit"], ".0%"), _short(row["steps_to_first_hit"]),
+            _short(row["steps_between_hits"]),
             _short(row[f"minutes_to_{level}"]),
         ])  # fmt: skip
     return table(told)
 
 
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _short(value: float | None, form: str = ".1f") -> str:
+    return "-" if value is None else f"{value:{form}}"

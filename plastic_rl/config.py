@@ -14,6 +14,7 @@ from plastic_rl.errors import UsageError
 
 # Testing uses seeds from here on: they are never those of training.
 FRESH = 1_000_000_000
+OF_PLASTICITY = ("rule", "alpha", "eta", "learn_eta", "init_alpha")  # settings that mean nothing to another core
 
 
 RunT = TypeVar("RunT", bound="Run")
@@ -552,6 +553,9 @@ class Omniglot(TaskRun):
         return f"{data}, {self.core}, seed {self.seed}"
 
 
+RUNS: dict[str, type[MazeRun | TaskRun]] = {run.command: run for run in (MazeRun, Memorize, Images, Omniglot)}
+
+
 @dataclass(frozen=True)
 class Compare:
     """Train several kinds of agents with several seeds each, side by side, and draw their curves in one figure.
@@ -744,3 +748,17 @@ def _require(config: Any, name: str, holds: Callable[[Any], bool], expected: str
 def changed(config: Any, kept: Any = None) -> set[str]:
     """Return the names of the settings that are not the default; or, if others were kept, not as they were."""
     return {f.name for f in fields(config) if getattr(config, f.name) != getattr(kept, f.name, f.default)}
+
+
+def check_core(config: MazeRun | TaskRun) -> None:
+    """Check that a new run is given no setting that its core has no use for.
+
+    Raises:
+        UsageError: it is.
+    """
+    unused = {*OF_PLASTICITY} if config.core != "plastic" else set()
+    if config.core == "lstm":
+        unused.add("nonlinearity")
+    if given := sorted(changed(config) & unused):
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"--core {config.core} has no use for {flags}: leave it out, or choose another core")

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from plastic_rl import folders
-from plastic_rl.config import Curves
+from plastic_rl.config import OF_PLASTICITY, RUNS, Curves
 from plastic_rl.errors import UsageError, UserError
 from plastic_rl.files import write_csv
 from plastic_rl.plots import curves_of_groups
 
 COLUMN = {"maze": "return_mean", "memorize": "wrong_bits", "images": "loss", "omniglot": "validation_accuracy"}
 SHARES = ("wrong_bits", "wrong_erased_bits", "validation_accuracy")  # drawn in percent
-OF_PLASTICITY = ("rule", "alpha", "eta", "learn_eta", "init_alpha")  # mean nothing to another core
 FOR_THEMSELVES = ("core", "rule", "env", "data")  # whose values speak
 LENGTHS = ("steps", "decay_steps", "episodes", "decay_episodes")
 # Settings that change nothing that is learned.
@@ -54,7 +53,9 @@ def curves(config: Curves) -> None:
         told = ", ".join(f"{folder} is of {one['command']}" for folder, one in kept.items())
         raise UsageError(f"runs of one command can be drawn together: {told}")
     column = config.column or COLUMN.get(command, "loss")
-    found = [_read(folder, one["run"], column, config.points, config.log) for folder, one in kept.items()]
+    # A setting that is newer than a run was as by default.
+    default = RUNS[command]().to_json() if command in RUNS else {}
+    found = [_read(folder, default | one["run"], column, config.points, config.log) for folder, one in kept.items()]
     groups: dict[str, list[Curve]] = {}
     for name, curve in zip(labels([curve.settings for curve in found]), found, strict=True):
         groups.setdefault(name, []).append(curve)

@@ -1,6 +1,7 @@
 """Mistakes that are the user's to mend: shown as one line, never as a traceback."""
 
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def program() -> str:
     """Return how this program was called, to tell the user what to type next."""
     called = Path(sys.argv[0])
     if called.name == "train.py":
-        return f"python {shlex.quote(str(called))}"
+        return f"python {quoted(called)}"
     if called.name == "cli.py":
         return "python -m plastic_rl.cli"
     return "plastic-rl"
@@ -33,4 +34,9 @@ def program() -> str:
 
 def invocation(*words: object) -> str:
     """Return a command of this program as it can be typed into a shell."""
-    return " ".join([program(), *(shlex.quote(str(word)) for word in words)])
+    return " ".join([program(), *map(quoted, words)])
+
+
+def quoted(word: object) -> str:
+    """Return a word as this system's shell takes it."""
+    return subprocess.list2cmdline([str(word)]) if sys.platform == "win32" else shlex.quote(str(word))

@@ -55,14 +55,16 @@ def _random_return(env: gym.vector.VectorEnv, episodes: int, seed: int) -> float
     """The mean return of random actions."""
     env.action_space.seed(seed)
     env.reset(seed=seed)
-    total, finished, running = 0.0, 0, np.zeros(env.num_envs)
-    while finished < episodes:
+    total, running = 0.0, np.zeros(env.num_envs)
+    left = (episodes + np.arange(env.num_envs)) // env.num_envs  # or short episodes would count more than long ones
+    while left.any():
         _, rewards, terminated, truncated, _ = env.step(env.action_space.sample())
         running += rewards
         over = terminated | truncated
-        total, finished = total + float(running[over].sum()), finished + int(over.sum())
+        counted = over & (left > 0)
+        total, left = total + float(running[counted].sum()), left - counted
         running[over] = 0.0
-    return total / finished
+    return total / episodes
 
 
 def ablate(
@@ -87,7 +89,8 @@ def comparison(results: dict[str, Any], ablated: dict[str, dict[str, Any]] | Non
     rows = [["", "return", "± error"], ["random play", f"{results['random_return']:.1f}", ""]]
     means = [results["random_return"]]
     for name, found in agents.items():
-        rows.append([name, f"{found['return_mean']:.1f}", f"{found['return_std'] / episodes**0.5:.1f}"])
+        error = f"{found['return_std'] / (episodes - 1) ** 0.5:.1f}" if episodes > 1 else ""
+        rows.append([name, f"{found['return_mean']:.1f}", error])
         means.append(found["return_mean"])
     if oracle:
         rows.append(["all-knowing oracle", f"{oracle:.1f}", ""])
@@ -116,7 +119,9 @@ def evaluate(config: Evaluate) -> None:
     out = config.out or (Path("evaluation") if config.run is None else folders.evaluation_of(folder))
     folders.check_no_run(out)
     folders.make_folder(out, "--out")
-    how = (agent, run.env, run.env_kwargs(), config.episodes or run.eval_episodes, config.seed, config.deterministic)
+    episodes = config.episodes or run.eval_episodes
+    seed = config.seed * TOGETHER  # environments side by side have seeds that follow each other
+    how = (agent, run.env, run.env_kwargs(), episodes, seed, config.deterministic)
     results, ablated = assess(*how), ablate(*how)
     folders.write_json(
         out / folders.SUMMARY,

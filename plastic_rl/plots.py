@@ -119,6 +119,11 @@ def _draw_groups(axes: Any, groups: Mapping[str, Sequence[tuple[np.ndarray, np.n
     ends = []
     for (name, curves), color in zip(groups.items(), itertools.cycle(COLOURS)):
         low, high = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+        if low > high:  # they share no part
+            for k, (x, y) in enumerate(curves):
+                axes.plot(x, y, color=color, linewidth=1, marker="o", label=name if k == 0 else None)
+                ends.append(x[-1])
+            continue
         at = (np.geomspace if log else np.linspace)(low, high, 200)
         ys = [np.interp(at, x, y) for x, y in curves]
         # A line through a single point would not be seen.

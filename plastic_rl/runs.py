@@ -6,7 +6,6 @@ lifetime.gif         a lifetime of the finished agent
 """
 
 import importlib
-import io
 import os
 import sys
 from collections import deque
@@ -17,8 +16,10 @@ from typing import Any
 
 import gymnasium as gym
 import torch
+from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
-from stable_baselines3.common.vec_env import VecMonitor
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
+from stable_baselines3.common.vec_env import VecMonitor, VecTransposeImage
 
 from plastic_rl import folders
 from plastic_rl.agents import PlasticA2C, archive
@@ -28,7 +29,6 @@ from plastic_rl.folders import CONFIG as CONFIG
 from plastic_rl.folders import CURVE as CURVE
 from plastic_rl.folders import MODEL as MODEL
 from plastic_rl.folders import SUMMARY as SUMMARY
-from plastic_rl.folders import make_folder as make_folder
 from plastic_rl.folders import versions
 from plastic_rl.folders import write_json as write_json
 
@@ -45,7 +45,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     config = folders.read_config(folder)
     if config["command"] != "maze":
-        raise UserError(f"{folder} is a run of {config['command']}: expected one of maze, with an agent")
+        hint = (
+            f"; its runs lie in it, {folder / 'plastic/seed-0'} for example" if config["command"] == "compare" else ""
+        )
+        raise UserError(f"{folder} is a run of {config['command']}: expected one of maze, with an agent{hint}")
     if not isinstance(config.get("agent"), dict):
         raise UserError(f"{folder / CONFIG} does not describe a run of this package")
     return config
@@ -104,10 +107,7 @@ def chosen(run: Path | None) -> Path:
 
 def save_checkpoint(folder: Path, agent: PlasticA2C, seconds: float) -> None:
     """Keep all that an exact continuation needs, and the weights by themselves."""
-    content = io.BytesIO()
-    agent.save(content, include=["run"])
-    content.seek(0)
-    saved = archive.read(content)
+    saved = agent.to_archive(run=True)
     # Beside what the agent itself needs: what its log tells, of time and of lifetimes not yet over.
     episodes = [{name: float(value) for name, value in episode.items()} for episode in agent.ep_info_buffer or ()]
     saved.training["log"] = {"seconds": seconds, "episodes": episodes}
@@ -163,6 +163,8 @@ def check_spaces(folder: Path, observations: gym.Space, actions: gym.Space) -> N
             own = archive.space_from_json(description.get(name))
         except archive.ArchiveError as error:
             raise UserError(f"{folder / CONFIG} is damaged: {name} is {error}") from error
+        if isinstance(space, Box) and is_image_space(space) and not is_image_space_channels_first(space):
+            space = VecTransposeImage.transpose_space(space)  # as Stable-Baselines3 gives it to agents
         if own != space:
             kind, other = (f"{type(one).__name__} {one.shape or ''}".rstrip() for one in (own, space))
             differ = f"{kind}, not {other}" if kind != other else "of other bounds"

@@ -22,14 +22,21 @@ MAY_CHANGE = ("threads", "device")  # what a run may go on with that it did not 
 
 
 class Interruption:
-    """Ctrl-C and SIGTERM: while it is patient, the first only leaves its number, for the update in hand to end."""
+    """Ctrl-C, SIGTERM and a closed terminal.
+
+    While it is patient, the first only leaves its number, for the update in hand to end.
+    """
 
     def __init__(self) -> None:
         self.number = 0
         self.patient = False
 
     def __enter__(self) -> "Interruption":
-        self._handlers = {which: signal.signal(which, self._receive) for which in (signal.SIGINT, signal.SIGTERM)}
+        caught = [signal.SIGINT, signal.SIGTERM]
+        hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+        if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # as nohup leaves it
+            caught.append(hangup)
+        self._handlers = {which: signal.signal(which, self._receive) for which in caught}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,7 +121,12 @@ def check_machine(config: Any) -> None:
 
 def thread_count(config: Any) -> int:
     """Return how many threads ``config.threads`` asks for."""
-    return config.threads or os.cpu_count() or 1
+    return config.threads or cores()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_resumed(settings: Run, kept: Run) -> None:

@@ -121,6 +121,7 @@ class Recorder(BaseCallback):
 def train(config: MazeRun) -> None:
     """Train, or go on training, and then test, draw and summarize."""
     check_machine(config)
+    config = config.resolved()
     memory = (
         f"{config.envs} environments x {config.hidden_size} neurons: "
         "try smaller --envs, --hidden-size or --n-steps"
@@ -128,7 +129,6 @@ def train(config: MazeRun) -> None:
     with session("maze", memory) as this:
         if config.resume is not None:
             this.folder = config.resume
-        config = config.resolved()
         torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
         set_num_threads(thread_count(config))
         assert config.envs is not None
@@ -146,6 +146,7 @@ def train(config: MazeRun) -> None:
                 agent, seconds = _kept_agent(folder, config, env, schedule)
             else:  # stopped before it began
                 agent, seconds = _new_agent(config, env, schedule), 0.0
+                runs.write_config(folder, config, agent)
             schedule.agent = agent
             _run(folder, config, agent, Recorder(folder, config, seconds, this.interruption), this)
         finally:

@@ -252,6 +252,25 @@ def test_the_adapter_passes_on_what_environments_say_at_the_end(mode):
     assert all(info["TimeLimit.truncated"] for info in infos)
 
 
+class Optional(Target):
+    """Says at its reset what it was asked for."""
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0], {"asked": (options or {}).get("for", 0)}
+
+
+def test_the_adapter_passes_on_options_once():
+    env = GymnasiumVecEnv(gym.vector.SyncVectorEnv([Optional] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
+    env.set_options({"for": 3})
+    env.reset()
+    assert [info["asked"] for info in env.reset_infos] == [3, 3]
+    env.reset()
+    assert [info["asked"] for info in env.reset_infos] == [0, 0]
+    env.set_options([{"for": 3}, {"for": 4}])
+    with pytest.raises(ValueError, match="common to all"):
+        env.reset()
+
+
 def test_the_adapter_passes_on_what_mazes_say_at_the_end():
     env = GymnasiumVecEnv(maze(2, lifetime=3))
     env.reset()
@@ -306,6 +325,32 @@ def test_a_callback_can_stop_in_the_middle_and_training_go_on():
     assert agent.num_timesteps == 27 * 4
     agent.learn(80, reset_num_timesteps=False)
     assert agent.num_timesteps == 27 * 4 + 80
+
+
+def test_a_callback_that_stops_as_a_lifetime_ends_leaves_the_start_of_the_next():
+    class Stop(BaseCallback):
+        def _on_step(self):
+            return not self.locals["dones"].any()
+
+    agent = agent_for(maze())
+    agent.learn(400, Stop())
+    assert agent._last_episode_starts.all()
+    seen = []
+
+    class See(BaseCallback):
+        def _on_step(self):
+            seen.append((self.locals["features"].numpy().copy(), self.locals["starts"].clone()))
+            return True
+
+    agent.learn(80, See(), reset_num_timesteps=False)
+    features, starts = seen[0]
+    assert starts.all()
+    assert (features[:, -1] == 0).all()  # nothing of the lifetime has passed
+
+
+def test_advantages_of_a_single_step_are_not_normalized():
+    agent = agent_for(maze(1), n_steps=1, normalize_advantage=True).learn(3)
+    assert all(parameter.isfinite().all() for parameter in agent.policy.parameters())
 
 
 def test_evaluate_policy_and_predict():

@@ -255,6 +255,12 @@ def test_spaces_survive_json(space):
     assert space_from_json(space_to_json(space)) == space
 
 
+def test_a_space_too_large_for_any_agent_is_refused():
+    huge = space_to_json(spaces.Box(-1, 1, (3,))) | {"shape": [1 << 13, 1 << 13]}
+    with pytest.raises(ArchiveError, match="a Box of"):
+        space_from_json(huge)
+
+
 def test_a_space_that_json_cannot_describe_is_named():
     with pytest.raises(TypeError, match="MultiBinary"):
         space_to_json(spaces.MultiBinary(3))

@@ -14,6 +14,7 @@ from PIL import Image
 import plastic_rl
 from plastic_rl import folders, runs
 from plastic_rl.config import FRESH, Evaluate, Images, MazeRun, Memorize
+from plastic_rl.evaluation import TOGETHER, _random_return, assess, comparison
 from plastic_rl.tables import duration, number, table
 from plastic_rl.trials import ABLATIONS
 
@@ -236,6 +237,34 @@ def test_an_environment_of_the_user_s_own_module_that_draws_nothing(call):
     code, _, error = call("watch", "odd", "--gif", "odd.gif")
     assert code == 1
     assert "draws no pictures" in error
+
+
+def test_a_run_on_images_is_trained_tested_and_gone_on_with(call):
+    words = ["--hidden-size", 4, "--envs", 2, "--n-steps", 5, "--eval-episodes", 2, "--threads", 1, "--steps", 20]
+    assert call("maze", "--env", "odd_envs:Odd/Image-v0", "--out", "seen", *words)[0] == 0
+    for again in (["evaluate", "seen"], ["maze", "--resume", "seen", "--steps", 40]):
+        code, _, error = call(*again)
+        assert code == 0, error
+
+
+def test_seeds_of_tests_share_no_lifetimes(trained, call, monkeypatch):
+    seeds = []
+    monkeypatch.setattr("plastic_rl.evaluation.ablate", lambda *_: {})
+    monkeypatch.setattr("plastic_rl.evaluation.assess", lambda *how: seeds.append(how[4]) or assess(*how))
+    for seed in (0, 1):
+        assert call("evaluate", trained[0], "--seed", seed, "--out", f"tests-{seed}")[0] == 0
+    assert seeds[1] - seeds[0] >= TOGETHER
+
+
+def test_random_play_counts_long_episodes_as_often_as_short_ones():
+    env = runs.make_vec("CartPole-v1", 100, {})
+    assert 20 < _random_return(env, 100, 0) < 25  # 22.2 on average; the first 100 to end, 16.9
+
+
+def test_a_single_test_has_no_error():
+    found = {"return_mean": 3.0, "return_std": 0.0, "random_return": 1.0, "episodes": 1}
+    assert comparison(found).splitlines()[-1].split() == ["this", "agent", "3.0"]
+    assert comparison(found | {"return_std": 2.0, "episodes": 5}).splitlines()[-1].split()[-1] == "1.0"
 
 
 def test_whole_numbers_may_be_written_short(call):

@@ -61,7 +61,7 @@ def test_what_was_not_reached_counts_in_the_median():
     assert _median([None, None, 3.0]) is None
 
 
-def test_a_comparison_goes_on_and_ends_with_a_figure(call, tmp_path):
+def test_a_comparison_goes_on_and_ends_with_a_figure(call, refused, tmp_path):
     out = tmp_path / "comparison"
     words = ["compare", "--out", out, *SMALL, "--agents", "plastic", "rnn-wide", "--jobs", 2]
     code, said, error = call(*words, "--seeds", 1)
@@ -71,6 +71,7 @@ def test_a_comparison_goes_on_and_ends_with_a_figure(call, tmp_path):
     }  # fmt: skip
     assert "plastic, seed 0: begun" in said
     kept = (out / "plastic/seed-0/summary.json").read_bytes()
+    assert "plastic/seed-0" in refused("evaluate", out, code=1)
 
     code, said, error = call(*words, "--seeds", 2)
     assert code == 0, error
@@ -92,7 +93,7 @@ def test_a_comparison_goes_on_and_ends_with_a_figure(call, tmp_path):
 
 def test_a_comparison_keeps_its_settings(refused, call, tmp_path):
     out = tmp_path / "comparison"
-    words = ["compare", "--out", out, *SMALL, "--agents", "memoryless", "--seeds", 1]
+    words = ["compare", "--out", out, *SMALL, "--seeds", 1, "--agents", "memoryless"]
     assert call(*words)[0] == 0
     error = refused(*words, "--learning-rate", 1, code=2)
     assert f"--learning-rate is 1.0, but in {out} it is not given" in error
@@ -102,10 +103,25 @@ def test_a_comparison_keeps_its_settings(refused, call, tmp_path):
     assert call(*words)[0] == 0
     assert f"--wall-penalty is 0.0, but in {out} it is 0.1" in refused(*words, "--wall-penalty", 0, code=2)
     assert "--out" in refused("compare", "--out", out / "memoryless", *SMALL, code=2)
+    path = out / "memoryless/seed-0/summary.json"
+    summary = json.loads(path.read_text())
+    del summary["share_with_a_hit"]  # as older versions wrote it
+    path.write_text(json.dumps(summary))
+    code, _, error = call(*words, "memoryless")  # named twice
+    assert code == 0, error
+    assert rows_of(out / "agents.csv")[0]["share_with_a_hit"] == ""
+    path.write_text("{")
+    assert "summary.json" in refused(*words, code=1)
+    path.write_text(json.dumps(summary))
+    (out / "memoryless/seed-0/metrics.csv").unlink()
+    assert "has no curve" in refused(*words, code=1)
     assert "holds" in refused("maze", "--out", out, code=2)
 
 
-@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+ENDS = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+
+
+@pytest.mark.parametrize("which", ENDS)
 def test_a_comparison_that_is_stopped_stops_its_runs(here, which):
     words = [*SMALL, "--agents", "rnn", "--seeds", 1, "--out", "comparison"]
     words[1] = 10_000_000

@@ -43,6 +43,21 @@ def test_runs_of_several_seeds_are_drawn_as_groups(here, capsys):
     np.testing.assert_allclose(points["rnn", "0"], means)
 
 
+def test_a_setting_newer_than_a_run_was_as_by_default(here):
+    old = make_run(here / "old", falling(20), core="plastic", seed=0)
+    new = make_run(here / "new", falling(22), core="plastic", seed=1, test_steps=3)
+    cli.main(["curves", old, new])
+    rows = list(csv.DictReader((here / "curves.csv").read_text().splitlines()))
+    assert {row["runs"] for row in rows} == {"all"}
+
+
+def test_runs_that_share_no_part_of_the_axis_are_drawn(here):
+    early = make_run(here / "early", falling(20)[:2], core="plastic", seed=0)
+    late = make_run(here / "late", falling(20)[4:], core="plastic", seed=1)
+    cli.main(["curves", early, late])
+    assert (here / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_another_column_and_a_logarithmic_axis(here):
     run = make_run(here / "run", falling(20), core="rnn")
     cli.main(["curves", run, "--column", "correlation", "--log"])

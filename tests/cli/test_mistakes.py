@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from plastic_rl import folders, runs
+from plastic_rl.errors import invocation
 
 from .conftest import SMALL
 
@@ -92,7 +93,27 @@ def test_a_missing_gpu_is_not_silently_replaced(refused):
 
 
 def test_more_memory_than_there_is(refused):
-    assert "not enough memory" in refused("maze", "--hidden-size", "10000000", code=1)
+    assert "memory for 32 environments x 10000000" in refused("maze", "--hidden-size", "10000000", code=1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["maze", "--core", "lstm", "--nonlinearity", "relu"],
+        ["maze", "--core", "rnn", "--rule", "oja"],
+        ["memorize", "--core", "rnn", "--learn-eta"],
+        ["omniglot", "--core", "fixed", "--eta", "0.4"],
+    ],
+)
+def test_a_setting_that_the_core_has_no_use_for(refused, words):
+    assert f"--core {words[2]} has no use for {words[3]}" in refused(*words, code=2)
+    assert not Path("runs").exists()
+
+
+def test_commands_to_type_are_quoted_as_the_system_s_shell_takes_them(monkeypatch):
+    assert invocation("watch", "a run").endswith("watch 'a run'")
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert invocation("watch", r"runs\maze 1").endswith(r'watch "runs\maze 1"')
 
 
 def test_tensorboard_that_is_not_installed(refused, monkeypatch):
