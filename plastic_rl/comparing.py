@@ -105,7 +105,7 @@ class Job:
 
 
 def compare(config: Compare) -> None:
-    """Train what is not trained yet; then draw and tell how the agents compare.
+    """Train what is not trained yet; then draw and tell how all agents in the folder compare.
 
     Raises:
         UserError: a run failed; the others were finished.
@@ -113,19 +113,21 @@ def compare(config: Compare) -> None:
     sizes = hidden_sizes(config)
     folders.make_folder(config.out, "--out")
     _keep_settings(config)
-    jobs = [  # the first seed of all agents first: a part of a comparison is of use too
-        Job(agent, replace(config.run_settings(agent, seed), hidden_size=sizes[agent]), folder_of(config, agent, seed))
+    jobs = {  # the first seed of all agents first: a part of a comparison is of use too
+        (agent, seed): _job(config, agent, seed, sizes[agent])
         for seed in range(config.seeds)
-        for agent in dict.fromkeys(config.agents)
-    ]
+        for agent in config.agents
+    }
     with Interruption() as interruption:
         try:
-            failed = _train([job for job in jobs if not job.finished], config.jobs or cores())
+            failed = _train([job for job in jobs.values() if not job.finished], config.jobs or cores())
         except KeyboardInterrupt:
             print("stopped; to go on, call the same command again")
             raise SystemExit(128 + interruption.number) from None
-    done = [job for job in jobs if job.finished]
-    if done:
+    everything = [  # those of earlier calls are of the comparison too
+        _job(config, agent, seed, sizes[agent]) for agent in get_args(Agent) for seed in _seeds(config.out / agent)
+    ]
+    if done := [job for job in everything if job.finished]:
         _report(config.out, done)
     if failed:
         raise UserError(
@@ -133,9 +135,15 @@ def compare(config: Compare) -> None:
         )
 
 
-def folder_of(config: Compare, agent: str, seed: int) -> Path:
-    """Return the run folder of an agent's seed."""
-    return config.out / agent / f"seed-{seed}"
+def _job(config: Compare, agent: str, seed: int, hidden_size: int) -> Job:
+    settings = replace(config.run_settings(agent, seed), hidden_size=hidden_size)
+    return Job(agent, settings, config.out / agent / f"seed-{seed}")
+
+
+def _seeds(folder: Path) -> list[int]:
+    """The seeds of which there are run folders."""
+    found = (path.name.removeprefix("seed-") for path in folder.glob("seed-*"))
+    return sorted(int(name) for name in found if name.isdecimal())
 
 
 def _keep_settings(config: Compare) -> None:

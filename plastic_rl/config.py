@@ -560,7 +560,7 @@ RUNS: dict[str, type[MazeRun | TaskRun]] = {run.command: run for run in (MazeRun
 class Compare:
     """Train several kinds of agents with several seeds each, side by side, and draw their curves in one figure.
 
-    A comparison that was stopped goes on when it is called again.
+    A comparison that was stopped goes on when it is called again; agents and seeds may be added to it.
     """
 
     out: Path = Path("runs/comparison")

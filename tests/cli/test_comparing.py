@@ -80,6 +80,11 @@ def test_a_comparison_goes_on_and_ends_with_a_figure(call, refused, tmp_path):
     assert (out / "plastic/seed-0/summary.json").read_bytes() == kept
     agents = rows_of(out / "agents.csv")
     assert [(row["agent"], row["seeds"]) for row in agents] == [("plastic", "2"), ("rnn-wide", "2")]
+
+    code, said, error = call("compare", "--out", out, *SMALL, "--agents", "memoryless", "--seeds", 1)
+    assert code == 0, error
+    told = [(row["agent"], row["seeds"]) for row in rows_of(out / "agents.csv")]
+    assert told == [("plastic", "2"), ("rnn-wide", "2"), ("memoryless", "1")]  # with those of the calls before
     returns = [json.loads((out / f"plastic/seed-{k}/summary.json").read_text())["return_mean"] for k in (0, 1)]
     assert float(agents[0]["return"]) == pytest.approx(np.mean(returns), rel=1e-4, abs=1e-6)
     assert (float(agents[0]["lowest"]), float(agents[0]["highest"])) == pytest.approx((min(returns), max(returns)))
