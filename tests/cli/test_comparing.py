@@ -130,7 +130,9 @@ ENDS = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIG
 def test_a_comparison_that_is_stopped_stops_its_runs(here, which):
     words = [*SMALL, "--agents", "rnn", "--seeds", 1, "--out", "comparison"]
     words[1] = 10_000_000
+    before = signal.signal(which, signal.SIG_DFL)  # tests that run under nohup would pass on that it is ignored
     process = begin("compare", *words, cwd=here)
+    signal.signal(which, before)
     metrics = here / "comparison/rnn/seed-0/metrics.csv"
     while not (metrics.exists() and metrics.read_text().count("\n") > 2):
         assert process.poll() is None, process.communicate()
