@@ -14,6 +14,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from plastic_rl.config import (
     RUNS,
+    TASKS,
     Compare,
     Curves,
     Evaluate,
@@ -126,7 +127,7 @@ def _run(config: object) -> None:
     if isinstance(config, Evaluate) and config.run is not None:
         from plastic_rl.folders import named, read_config
 
-        if read_config(named(config.run))["command"] not in ("maze", "compare"):
+        if read_config(named(config.run))["command"] in TASKS:
             from plastic_rl import supervised
 
             supervised.evaluate(config, named(config.run))

@@ -113,14 +113,14 @@ def compare(config: Compare) -> None:
     sizes = hidden_sizes(config)
     folders.make_folder(config.out, "--out")
     _keep_settings(config)
-    jobs = {  # the first seed of all agents first: a part of a comparison is of use too
-        (agent, seed): _job(config, agent, seed, sizes[agent])
+    jobs = [  # the first seed of all agents first: a part of a comparison is of use too
+        _job(config, agent, seed, sizes[agent])
         for seed in range(config.seeds)
-        for agent in config.agents
-    }
+        for agent in dict.fromkeys(config.agents)
+    ]
     with Interruption() as interruption:
         try:
-            failed = _train([job for job in jobs.values() if not job.finished], config.jobs or cores())
+            failed = _train([job for job in jobs if not job.finished], config.jobs or cores())
         except KeyboardInterrupt:
             print("stopped; to go on, call the same command again")
             raise SystemExit(128 + interruption.number) from None

@@ -553,7 +553,8 @@ class Omniglot(TaskRun):
         return f"{data}, {self.core}, seed {self.seed}"
 
 
-RUNS: dict[str, type[MazeRun | TaskRun]] = {run.command: run for run in (MazeRun, Memorize, Images, Omniglot)}
+TASKS: dict[str, type[TaskRun]] = {run.command: run for run in (Memorize, Images, Omniglot)}
+RUNS: dict[str, type[MazeRun | TaskRun]] = {MazeRun.command: MazeRun, **TASKS}
 
 
 @dataclass(frozen=True)

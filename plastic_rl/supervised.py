@@ -9,7 +9,7 @@ from torch import nn
 
 from plastic_rl import folders
 from plastic_rl.allocation import keep_freed_memory
-from plastic_rl.config import FRESH, CompletionRun, Evaluate, Images, Memorize, Omniglot, TaskRun
+from plastic_rl.config import FRESH, TASKS, CompletionRun, Evaluate, Images, Memorize, Omniglot, TaskRun
 from plastic_rl.data import (
     SplitCharacters,
     cifar10_images,
@@ -37,7 +37,6 @@ from plastic_rl.tasks import (
 from plastic_rl.trainer import CHECKPOINT, RECENT, Trainer, assess, testing
 
 PICTURE = "episodes.png"
-COMMANDS: dict[str, type[TaskRun]] = {run.command: run for run in (Memorize, Images, Omniglot)}
 
 
 def train(config: TaskRun) -> None:
@@ -148,7 +147,7 @@ def read_run(folder: Path) -> TaskRun:
     Raises:
         UserError: there is no such run, it is of another command, or its config.json is damaged.
     """
-    return folders.read_run(folder, *COMMANDS.values())
+    return folders.read_run(folder, *TASKS.values())
 
 
 def _write_config(folder: Path, config: TaskRun) -> None:

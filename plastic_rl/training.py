@@ -141,12 +141,11 @@ def train(config: MazeRun) -> None:
             if folder is None:
                 agent, seconds = _new_agent(config, env, schedule), 0.0
                 folder = this.folder = folders.create(config.out, "maze")
-                runs.write_config(folder, config, agent)
             elif (folder / runs.CHECKPOINT).exists() or (folder / folders.METRICS).exists():
                 agent, seconds = _kept_agent(folder, config, env, schedule)
             else:  # stopped before it began
                 agent, seconds = _new_agent(config, env, schedule), 0.0
-                runs.write_config(folder, config, agent)
+            runs.write_config(folder, config, agent)
             schedule.agent = agent
             _run(folder, config, agent, Recorder(folder, config, seconds, this.interruption), this)
         finally:
@@ -185,7 +184,6 @@ def _kept_agent(folder: Path, config: MazeRun, env: Any, schedule: Schedule) -> 
             f"{folder} has finished its {agent.num_timesteps} steps: to go on, give a larger number, "
             f"--steps {2 * agent.num_timesteps} for example"
         )
-    runs.write_config(folder, config, agent)
     assert agent.env is not None
     if agent.num_timesteps and not agent.keeps_episodes:
         print(f"{config.env} cannot be put back into the middle of its episodes: they begin anew")

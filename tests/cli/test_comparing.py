@@ -108,6 +108,13 @@ def test_a_comparison_keeps_its_settings(refused, call, tmp_path):
     assert call(*words)[0] == 0
     assert f"--wall-penalty is 0.0, but in {out} it is 0.1" in refused(*words, "--wall-penalty", 0, code=2)
     assert "--out" in refused("compare", "--out", out / "memoryless", *SMALL, code=2)
+    assert "holds" in refused("maze", "--out", out, code=2)
+
+
+def test_a_comparison_of_older_or_damaged_runs(refused, call, tmp_path):
+    out = tmp_path / "comparison"
+    words = ["compare", "--out", out, *SMALL, "--seeds", 1, "--agents", "memoryless"]
+    assert call(*words)[0] == 0
     path = out / "memoryless/seed-0/summary.json"
     summary = json.loads(path.read_text())
     del summary["share_with_a_hit"]  # as older versions wrote it
@@ -120,7 +127,6 @@ def test_a_comparison_keeps_its_settings(refused, call, tmp_path):
     path.write_text(json.dumps(summary))
     (out / "memoryless/seed-0/metrics.csv").unlink()
     assert "has no curve" in refused(*words, code=1)
-    assert "holds" in refused("maze", "--out", out, code=2)
 
 
 ENDS = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
