@@ -14,7 +14,13 @@ from plastic_rl.errors import UsageError
 
 # Testing uses seeds from here on: they are never those of training.
 FRESH = 1_000_000_000
-OF_PLASTICITY = ("rule", "alpha", "eta", "learn_eta", "init_alpha")  # settings that mean nothing to another core
+OF_PLASTICITY = {"rule", "alpha", "eta", "learn_eta", "init_alpha"}
+UNUSED: dict[str, set[str]] = {  # settings that mean nothing to a core
+    "rnn": OF_PLASTICITY,
+    "lstm": OF_PLASTICITY | {"nonlinearity"},
+    "memoryless": OF_PLASTICITY,
+    "fixed": OF_PLASTICITY,
+}
 
 
 RunT = TypeVar("RunT", bound="Run")
@@ -182,12 +188,8 @@ class MazeRun(Run):
 
     def policy_kwargs(self) -> dict[str, Any]:
         """Return the settings of the network."""
-        kwargs: dict[str, Any] = {"core": self.core, "hidden_size": self.hidden_size}
-        if self.core == "plastic":
-            kwargs |= {"rule": self.rule, "alpha": self.alpha, "eta": self.eta}
-        if self.core != "lstm":
-            kwargs["nonlinearity"] = self.nonlinearity
-        return kwargs
+        names = ("core", "hidden_size", "rule", "alpha", "eta", "nonlinearity")
+        return {name: getattr(self, name) for name in names if name not in UNUSED.get(self.core, ())}
 
 
 # The kinds of agents that are compared, by what they differ in from the first.
@@ -757,9 +759,6 @@ def check_core(config: MazeRun | TaskRun) -> None:
     Raises:
         UsageError: it is.
     """
-    unused = {*OF_PLASTICITY} if config.core != "plastic" else set()
-    if config.core == "lstm":
-        unused.add("nonlinearity")
-    if given := sorted(changed(config) & unused):
+    if given := sorted(changed(config) & UNUSED.get(config.core, set())):
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UsageError(f"--core {config.core} has no use for {flags}: leave it out, or choose another core")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from plastic_rl import folders
-from plastic_rl.config import OF_PLASTICITY, RUNS, Curves
+from plastic_rl.config import RUNS, UNUSED, Curves
 from plastic_rl.errors import UsageError, UserError
 from plastic_rl.files import write_csv
 from plastic_rl.plots import curves_of_groups
@@ -101,8 +101,8 @@ def _said(name: str, value: Any) -> str:
 
 
 def _read(folder: Path, settings: dict[str, Any], column: str, points: int, log: bool) -> Curve:
-    if settings.get("core", "plastic") != "plastic":
-        settings = {name: value for name, value in settings.items() if name not in OF_PLASTICITY}
+    unused = UNUSED.get(settings.get("core", ""), set())
+    settings = {name: value for name, value in settings.items() if name not in unused}
     course = folders.Course(folder, [])
     rows = course.rows()
     if not rows:
