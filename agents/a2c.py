@@ -3,6 +3,7 @@
 import inspect
 import json
 import pathlib
+import warnings
 from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
@@ -17,7 +18,13 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import check_for_correct_spaces, explained_variance, obs_as_tensor
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import (
+    VecEnv,
+    VecEnvWrapper,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+)
 from torch.nn import functional as F
 
 from plastic_rl.agents import archive
@@ -63,13 +70,14 @@ class PlasticA2C(OnPolicyAlgorithm):
         stats_window_size: episodes over which logged returns are averaged.
         tensorboard_log: folder for TensorBoard.
         policy_kwargs: settings of :class:`PlasticPolicy`: core, hidden_size, rule, alpha, nonlinearity, ...
+            The eps of Adam, the optimizer, is 1e-4 by default, as in the paper.
         verbose: 0 nothing, 1 information, 2 debugging.
         seed: of all random generators.
         device: where the network is.
 
     Raises:
-        TypeError: observations of a kind that is not supported.
-        ValueError: n_steps is below 1, or a policy setting cannot be.
+        TypeError: observations of a kind that is not supported, or no env.
+        ValueError: a setting that cannot be.
 
     Example:
         >>> import gymnasium as gym
@@ -108,13 +116,22 @@ class PlasticA2C(OnPolicyAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
+        if env is None and _init_setup_model:
+            raise TypeError("env is None: expected an environment, whose spaces the network is made for")
         if n_steps < 1:
             raise ValueError(f"n_steps is {n_steps}: expected at least 1")
+        for name, value in (("gamma", gamma), ("gae_lambda", gae_lambda)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}: expected 0 to 1")
+        if not max_grad_norm > 0:
+            raise ValueError(f"max_grad_norm is {max_grad_norm}: expected more than 0; inf does not clip")
         self.squared_prob_coef = squared_prob_coef
         self.normalize_advantage = normalize_advantage
         self._core_state: Any = None
+        self._acting: Stepper | None = None  # while it is taking the core through a rollout
         policy_kwargs = dict(policy_kwargs or {})
-        policy_kwargs.setdefault("optimizer_kwargs", {"eps": 1e-4})
+        if policy_kwargs.get("optimizer_class", torch.optim.Adam) is torch.optim.Adam:
+            policy_kwargs["optimizer_kwargs"] = {"eps": 1e-4} | (policy_kwargs.get("optimizer_kwargs") or {})
         super().__init__(
             policy,
             env,  # type: ignore[arg-type]
@@ -151,49 +168,60 @@ class PlasticA2C(OnPolicyAlgorithm):
                 "gymnasium.wrappers.FlattenObservation makes it a Box"
             )
         super()._setup_model()
+        try:
+            self.describe()
+        except TypeError as error:  # better known before training than after
+            warnings.warn(str(error), stacklevel=3)
 
     @property
     def keeps_episodes(self) -> bool:
-        """Whether the environment can be put back into the middle of its episodes: it has get_state and set_state."""
-        return (
-            self.env is not None and isinstance(self.env.unwrapped, GymnasiumVecEnv) and self.env.has_attr("get_state")
-        )
+        """Whether the environment can be put back into the middle of its episodes.
+
+        It can if it is a Gymnasium ``VectorEnv`` with the methods get_state and set_state, such as the mazes'
+        (``gym.make_vec``), with no wrapper that has a memory of its own around it.
+        """
+        env: Any = self.env
+        while type(env) in (VecMonitor, VecNormalize, VecTransposeImage):  # whose memory is kept too
+            env = env.venv
+        return isinstance(env, GymnasiumVecEnv) and env.has_attr("get_state")
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
         """Act for so many steps and record them; see Stable-Baselines3. Returns False if a callback stopped it."""
-        assert isinstance(self._last_obs, np.ndarray)
         self.policy.set_training_mode(False)
         assert isinstance(rollout_buffer, LifetimeBuffer)
         rollout_buffer.reset()
         callback.on_rollout_start()
         if self._core_state is None or len(self._core_state[0]) != env.num_envs:
             self._core_state = self.policy.core.initial_state(env.num_envs)
-        self._stepper = stepper = self.policy.core.stepper(self._core_state, n_rollout_steps)
+        self._acting = self._stepper = stepper = self.policy.core.stepper(self._core_state, n_rollout_steps)
+        try:
+            for _ in range(n_rollout_steps):
+                seen, started = self._last_obs, self._last_episode_starts
+                assert isinstance(seen, np.ndarray)
+                assert started is not None
+                with torch.no_grad():
+                    features = self.policy.features(obs_as_tensor(seen, self.device))
+                    starts = torch.as_tensor(started, dtype=torch.bool, device=self.device)
+                actions = self.policy.act(stepper.step(features, starts))
+                observations, rewards, dones, infos = env.step(self.policy.moves(actions))
+                assert isinstance(observations, np.ndarray)
+                # At once: what a callback saves, or an interruption leaves, is then of one moment.
+                self._last_obs, self._last_episode_starts = observations, dones
+                self.num_timesteps += env.num_envs
+                callback.update_locals(locals())
+                if not callback.on_step():
+                    return False
+                self._update_info_buffer(infos, dones)
+                if dones.any():
+                    rewards = self._with_bootstrap(rewards, infos, stepper)
+                rollout_buffer.add(seen, actions.cpu().numpy(), rewards, started)
+        finally:
+            self._core_state, self._acting = stepper.state, None
 
-        for _ in range(n_rollout_steps):
-            with torch.no_grad():
-                features = self.policy.features(obs_as_tensor(self._last_obs, self.device))
-                starts = torch.as_tensor(self._last_episode_starts, dtype=torch.bool, device=self.device)
-            actions = self.policy.act(stepper.step(features, starts))
-            observations, rewards, dones, infos = env.step(self.policy.moves(actions))
-            assert isinstance(observations, np.ndarray)
-            self.num_timesteps += env.num_envs
-            callback.update_locals(locals())
-            if not callback.on_step():
-                self._core_state, self._last_obs, self._last_episode_starts = stepper.state, observations, dones
-                return False
-            self._update_info_buffer(infos, dones)
-            if dones.any():
-                rewards = self._with_bootstrap(rewards, infos, stepper)
-            assert self._last_episode_starts is not None
-            rollout_buffer.add(self._last_obs, actions.cpu().numpy(), rewards, self._last_episode_starts)
-            self._last_obs, self._last_episode_starts = observations, dones
-
-        self._core_state = stepper.state
         rollout_buffer.values[:] = self.policy.values(stepper.outputs).cpu().numpy()
-        last_values = self._value(self._last_obs, self._core_state, dones)
+        last_values = self._value(observations, self._core_state, dones)
         rollout_buffer.compute_returns_and_advantage(last_values, dones)
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -287,12 +315,15 @@ class PlasticA2C(OnPolicyAlgorithm):
     ) -> None:
         """Save settings, weights and optimizer, in a file that can be loaded without running code.
 
+        A learning rate schedule is a function, and is kept by its present value only: ``load`` it with
+        ``learning_rate`` to go on with one. What concerns logs, ``tensorboard_log`` and ``verbose``, is not kept.
+
         Args:
             path: a path (".zip" is added if it has no ending) or a file opened for writing bytes.
             exclude: not supported: what is saved is fixed.
-            include: ``["run"]`` adds what a continuation needs: random state, environment, core state, and the
-                statistics of a ``VecNormalize``. It is exact for mazes; other environments, which cannot be put back
-                into the middle of their episodes, begin them anew.
+            include: ``["run"]`` adds what a continuation needs: random state, environment, core state, and what
+                ``VecMonitor`` and ``VecNormalize`` know. Where :attr:`keeps_episodes` holds it is exact, but for the
+                steps of a rollout in which a callback saves; elsewhere episodes begin anew.
 
         Raises:
             TypeError: a space or a policy setting that JSON cannot describe.
@@ -304,6 +335,21 @@ class PlasticA2C(OnPolicyAlgorithm):
         if isinstance(path, (str, pathlib.Path)) and not pathlib.Path(path).suffix:
             path = pathlib.Path(path).with_suffix(".zip")
         archive.write(path, self.to_archive("run" in include))
+
+    def set_parameters(
+        self, load_path_or_dict: archive.File | dict[str, Any], exact_match: bool = True, device: Any = "auto"
+    ) -> None:
+        """Take weights and the optimizer's state from a file that ``save`` wrote, or from ``get_parameters``.
+
+        Raises:
+            plastic_rl.agents.archive.ArchiveError: the file is damaged, hostile or of another kind.
+            ValueError: it is of another agent, in part at least, and ``exact_match``.
+        """
+        given: Any = load_path_or_dict
+        if not isinstance(given, dict):
+            saved = archive.read(_existing(given))
+            given = {"policy": saved.weights, "policy.optimizer": saved.training.get("optimizer")}
+        super().set_parameters(given, exact_match, device)
 
     def to_archive(self, run: bool = False) -> archive.Archive:
         """Return what ``save`` writes; with ``run``, what ``include=["run"]`` adds."""
@@ -331,7 +377,10 @@ class PlasticA2C(OnPolicyAlgorithm):
         try:
             json.dumps(description)
         except TypeError as error:
-            raise TypeError(f"this agent's policy_kwargs {self.policy_kwargs} cannot be saved: {error}") from error
+            raise TypeError(
+                f"this agent's policy_kwargs {self.policy_kwargs} cannot be saved ({error}): set what is no number, "
+                "text or list in a subclass of PlasticPolicy instead, and give that as policy, also to load"
+            ) from error
         return description
 
     def _run_state(self) -> dict[str, Any]:
@@ -350,12 +399,16 @@ class PlasticA2C(OnPolicyAlgorithm):
             }
             state["discounted"] = torch.as_tensor(self._vec_normalize_env.returns)
         if self.keeps_episodes and self._last_obs is not None:
-            state["core"] = list(self._core_state or ())
+            core = self._core_state if self._acting is None else self._acting.state
+            state["core"] = list(core or ())
             state["observations"] = torch.as_tensor(self._last_obs)
             state["episode_starts"] = torch.as_tensor(self._last_episode_starts)
             arrays = self.env.env_method("get_state", indices=0)[0]
             # PyTorch's tensors of unsigned 64-bit numbers are newer than some versions that can read this.
             state["env"] = {name: torch.from_numpy(_as_signed(array)) for name, array in arrays.items()}
+            if (monitor := _monitor(self.env)) is not None:
+                state["returns"] = torch.as_tensor(monitor.episode_returns)
+                state["lengths"] = torch.as_tensor(monitor.episode_lengths)
         return state
 
     def _set_run_state(self, state: dict[str, Any]) -> None:
@@ -385,6 +438,9 @@ class PlasticA2C(OnPolicyAlgorithm):
                 {n: a.view(current[n].dtype) if n in current and a.dtype.kind == "i" else a for n, a in arrays.items()},
                 indices=0,
             )
+            if (monitor := _monitor(self.env)) is not None and "returns" in state:
+                monitor.episode_returns[:] = state["returns"].numpy()
+                monitor.episode_lengths[:] = state["lengths"].numpy()
 
     @classmethod
     def load(  # type: ignore[override]
@@ -413,9 +469,7 @@ class PlasticA2C(OnPolicyAlgorithm):
                 do not fit its settings.
             ValueError: the environment's spaces are not the agent's.
         """
-        if isinstance(path, (str, pathlib.Path)) and not (pathlib.Path(path).exists() or pathlib.Path(path).suffix):
-            path = pathlib.Path(path).with_suffix(".zip")
-        saved = archive.read(path)
+        saved = archive.read(_existing(path))
         agent = cls.from_description(saved.config, saved.weights, env, device, policy, **kwargs)
         try:
             agent.policy.optimizer.load_state_dict(saved.training["optimizer"])
@@ -453,6 +507,12 @@ class PlasticA2C(OnPolicyAlgorithm):
             check_for_correct_spaces(wrapped, observations, actions)
         try:
             settings = {name: description["settings"][name] for name in (*_SETTINGS, "learning_rate")} | kwargs
+            if env is not None and settings["learning_rate"] == 0:
+                warnings.warn(
+                    "the learning rate was 0 when this agent was saved, as at the end of a schedule: it will learn "
+                    "nothing unless load is given a learning_rate",
+                    stacklevel=3,
+                )
             policy = policy or cls._policy_of(description["policy"])
             agent = cls(policy, None, device=device, _init_setup_model=False, **settings)
             agent.policy_kwargs = description["policy_kwargs"]
@@ -480,6 +540,22 @@ class PlasticA2C(OnPolicyAlgorithm):
         if name not in cls.policy_aliases:
             raise ValueError(f"its policy is of the class {name}: give that as policy")
         return cls.policy_aliases[name]
+
+
+def _existing(path: archive.File) -> archive.File:
+    """The file that is meant: with ".zip" added, if it has no ending and there is no such file."""
+    if isinstance(path, (str, pathlib.Path)) and not (pathlib.Path(path).is_file() or pathlib.Path(path).suffix):
+        return pathlib.Path(path).with_suffix(".zip")
+    return path
+
+
+def _monitor(env: Any) -> VecMonitor | None:
+    """The ``VecMonitor`` around an environment, if there is one."""
+    while isinstance(env, VecEnvWrapper):
+        if isinstance(env, VecMonitor):
+            return env
+        env = env.venv
+    return None
 
 
 def _moments(env: VecNormalize) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def write(file: File, archive: Archive) -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as bundle:
         bundle.writestr(CONFIG, json.dumps(archive.config, indent=2))
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in archive.weights.items()}
+        # Copies: Stable-Baselines3 has several names for the weights of one features extractor.
+        weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in archive.weights.items()}
         bundle.writestr(WEIGHTS, safetensors.torch.save(weights))
         bundle.writestr(TRAINING, training.getvalue())
     if isinstance(file, (str, pathlib.Path)):
@@ -77,7 +78,7 @@ def read(file: File) -> Archive:
 
 
 def space_to_json(space: spaces.Space) -> dict[str, Any]:
-    """Describe a Box or Discrete space.
+    """Describe a Box, Discrete, MultiDiscrete or MultiBinary space.
 
     Raises:
         TypeError: another kind of space.
@@ -97,7 +98,11 @@ def space_to_json(space: spaces.Space) -> dict[str, Any]:
             "shape": list(space.shape),
             "dtype": str(space.dtype),
         }
-    raise TypeError(f"an agent for {space} cannot be saved: Box and Discrete spaces can")
+    if isinstance(space, spaces.MultiDiscrete):
+        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+    if isinstance(space, spaces.MultiBinary):
+        return {"type": "MultiBinary", "n": list(space.n) if isinstance(space.n, tuple) else space.n}
+    raise TypeError(f"an agent for {space} cannot be saved: Box, Discrete, MultiDiscrete and MultiBinary spaces can")
 
 
 def space_from_json(config: Any) -> spaces.Space:
@@ -113,6 +118,16 @@ def space_from_json(config: Any) -> spaces.Space:
                          if isinstance(config[k], str) else np.array(config[k], dtype=np.float64)
                          for k in ("low", "high"))  # fmt: skip
             return spaces.Box(low.reshape(shape).astype(dtype), high.reshape(shape).astype(dtype), dtype=dtype.type)
+        if config["type"] == "MultiDiscrete":
+            counts = np.array(config["nvec"], dtype=np.int64)
+            if counts.size and max(counts.max(), counts.sum()) > LARGEST:
+                raise ValueError(f"a MultiDiscrete of {counts.sum()} values")
+            return spaces.MultiDiscrete(counts, start=np.array(config["start"], dtype=np.int64))
+        if config["type"] == "MultiBinary":
+            n = [int(k) for k in config["n"]] if isinstance(config["n"], list) else int(config["n"])
+            if math.prod(n if isinstance(n, list) else [n]) > LARGEST:
+                raise ValueError(f"a MultiBinary of {n}")
+            return spaces.MultiBinary(n)
         raise ValueError(f"type {config['type']!r}")
     except (KeyError, TypeError, ValueError, AssertionError, OverflowError) as error:
         raise ArchiveError(f"not a description of a space: {error}") from error

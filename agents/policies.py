@@ -23,7 +23,7 @@ class PlasticPolicy(ActorCriticPolicy):
     """Observation -> features -> recurrent core -> action distribution and value.
 
     Args:
-        observation_space: Box or Discrete (taken one-hot), or whatever the features extractor accepts.
+        observation_space: Box, or Discrete, MultiDiscrete or MultiBinary (taken as ones and zeros).
         action_space: Discrete or Box.
         lr_schedule: learning rate by progress.
         core: ``"plastic"``, or a control: ``"rnn"``, ``"lstm"``, ``"memoryless"``.
@@ -35,7 +35,8 @@ class PlasticPolicy(ActorCriticPolicy):
         bound: of the clip rule.
         nonlinearity: ``"tanh"`` or ``"relu"`` (all cores but lstm).
         engine: of the plastic core, see :func:`plastic_rl.ops.plastic_rnn`.
-        kwargs: as for Stable-Baselines3's ``ActorCriticPolicy``; ``net_arch`` puts layers after the core.
+        kwargs: as for Stable-Baselines3's ``ActorCriticPolicy``; ``net_arch`` puts layers after the core. The features
+            extractor stands before the core, which policy and value share.
 
     Raises:
         ValueError: an unknown core or setting.
@@ -78,6 +79,10 @@ class PlasticPolicy(ActorCriticPolicy):
         }
         if core not in builders:
             raise ValueError(f"unknown core {core!r}: expected one of {', '.join(builders)}")
+        if not kwargs.get("share_features_extractor", True):
+            raise ValueError(
+                "share_features_extractor is False: policy and value share the core, and what is before it"
+            )
         self._core_settings = {
             "core": core, "hidden_size": hidden_size, "rule": rule, "alpha": alpha, "eta": eta, "learn_eta": learn_eta,
             "bound": bound, "nonlinearity": nonlinearity, "engine": engine,
@@ -202,6 +207,10 @@ class PlasticPolicy(ActorCriticPolicy):
             The actions, and the state to give to the next call.
         """
         self.set_training_mode(False)
+        if isinstance(observation, tuple) and len(observation) == 2 and isinstance(observation[1], dict):
+            raise ValueError(
+                "the observation is what reset() returned: expected its first part, obs, info = env.reset()"
+            )
         obs, batched = self.obs_to_tensor(observation)
         count = len(obs)
         with torch.no_grad():

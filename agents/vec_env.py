@@ -1,5 +1,6 @@
 """Gives Stable-Baselines3 a Gymnasium ``VectorEnv`` as it is: one call a step, no loop over environments."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,12 +15,13 @@ class GymnasiumVecEnv(VecEnv):
 
     Stable-Baselines3 expects the first observation of a new episode in the step that ended the old one, whose last
     observation goes into ``infos[i]["terminal_observation"]``. Environments that restart in the same step do so by
-    themselves; those of Gymnasium's ``SyncVectorEnv`` and ``AsyncVectorEnv`` that would restart later are reset
-    by their mask. What the environment says of itself in its info is given at the end of an episode, ``is_success``
-    for example; in between infos are empty.
+    themselves; those that do not restart, and those of Gymnasium's ``SyncVectorEnv`` and ``AsyncVectorEnv`` that would
+    restart later, are reset by their mask. What the environment says of itself in its info is given at the end of an
+    episode, ``is_success`` for example; in between infos are empty.
 
     Args:
-        env: a vector environment; ``AutoresetMode.SAME_STEP``, or Gymnasium's sync or async one in any mode.
+        env: a vector environment; ``AutoresetMode.SAME_STEP`` or ``DISABLED``, or Gymnasium's sync or async one in
+            any mode.
 
     Raises:
         ValueError: if the environment restarts in a later step and cannot be reset one by one.
@@ -29,13 +31,15 @@ class GymnasiumVecEnv(VecEnv):
         self.env = env
         mode = env.metadata.get("autoreset_mode")
         self._same_step = mode is AutoresetMode.SAME_STEP
-        if not self._same_step and not isinstance(env.unwrapped, (SyncVectorEnv, AsyncVectorEnv)):
+        by_mask = mode is AutoresetMode.DISABLED or isinstance(env.unwrapped, (SyncVectorEnv, AsyncVectorEnv))
+        if not (self._same_step or by_mask):
             raise ValueError(
                 f"{env} restarts episodes in mode {mode}, but Stable-Baselines3 needs the first observation of a new "
                 "episode in the same step: make it with autoreset_mode=AutoresetMode.SAME_STEP, or with "
                 'gym.make_vec(..., vectorization_mode="sync")'
             )
-        self._quiet: list[dict[str, Any]] = [{} for _ in range(env.num_envs)]
+        # Whether it writes all observations into the same arrays (copy=False); they are kept here beyond a step.
+        self._reused = not getattr(env.unwrapped, "copy", True)
         self._actions: np.ndarray | None = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
@@ -53,7 +57,7 @@ class GymnasiumVecEnv(VecEnv):
         self.reset_infos = [_of_one(infos, i) for i in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
-        return observations
+        return self._to_keep(observations)
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keep the actions for ``step_wait``."""
@@ -63,19 +67,23 @@ class GymnasiumVecEnv(VecEnv):
         """Step every environment; return observations, rewards, dones and infos."""
         observations, rewards, terminated, truncated, info = self.env.step(self._actions)
         dones = terminated | truncated
-        infos = self._quiet
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if dones.any():
-            infos = [{} for _ in range(self.num_envs)]
-            last = info["final_obs"] if self._same_step else observations.copy()
-            said = info.get("final_info", {}) if self._same_step else info
-            for i in np.flatnonzero(dones):
-                infos[i] = _of_one(said, int(i)) | {
-                    "terminal_observation": last[i],
+            said = info
+            if self._same_step:  # info is of the new episodes, but for what Gymnasium's wrappers tell of the old ones
+                said = {name: info[name] for name in ("episode", "_episode") if name in info}
+                said |= info.get("final_info", {})
+            for i in map(int, np.flatnonzero(dones)):
+                infos[i] = _of_one(said, i) | {
+                    "terminal_observation": info["final_obs"][i] if self._same_step else _row(observations, i),
                     "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
                 }
             if not self._same_step:
                 observations, _ = self.env.reset(options={"reset_mask": dones})
-        return observations, rewards, dones, infos
+        return self._to_keep(observations), rewards, dones, infos
+
+    def _to_keep(self, observations: Any) -> Any:
+        return copy.deepcopy(observations) if self._reused else observations
 
     def close(self) -> None:
         """Close the vector environment."""
@@ -110,10 +118,18 @@ class GymnasiumVecEnv(VecEnv):
         return [None] * self.num_envs if frames is None else list(frames)
 
 
-def _of_one(infos: dict[str, Any], index: int) -> dict[str, Any]:
-    """What a vector environment's infos say of one of its environments."""
+def _row(observations: Any, index: int) -> Any:
+    """A copy of one environment's observation."""
+    if isinstance(observations, dict):
+        return {name: _row(part, index) for name, part in observations.items()}
+    return observations[index].copy()
+
+
+def _of_one(infos: dict[str, Any], index: int, whole: bool = False) -> dict[str, Any]:
+    """What a vector environment's infos say of one of its environments; of a ``whole`` dict nothing need be masked."""
     own: dict[str, Any] = {}
     for name, values in infos.items():
-        if infos.get(f"_{name}", np.zeros(index + 1, bool))[index]:
-            own[name] = _of_one(values, index) if isinstance(values, dict) else values[index]
+        said = infos.get(f"_{name}")
+        if (whole and not name.startswith("_")) if said is None else said[index]:
+            own[name] = _of_one(values, index, True) if isinstance(values, dict) else values[index]
     return own

@@ -331,7 +331,7 @@ class MazeVectorEnv(_Yardsticks, VectorEnv[Observations, Ints, npt.NDArray[Any]]
         """Go on from what ``get_state`` of as many mazes of the same kind returned.
 
         Raises:
-            ValueError: the state is of another kind or number of mazes.
+            ValueError: the state is of another kind or number of mazes, or of other lifetimes.
         """
         self.dynamics.set_state({name: array for name, array in state.items() if name not in ("seeded", "ended")})
         self._seeded = np.array(state["seeded"], dtype=np.bool_)
@@ -367,7 +367,7 @@ class MazeVectorEnv(_Yardsticks, VectorEnv[Observations, Ints, npt.NDArray[Any]]
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: Bools) -> None:
         if seed is None or isinstance(seed, (int, np.integer)):
-            super().reset(seed=seed)
+            super().reset(seed=None if seed is None else int(seed))
             if seed is not None:
                 self.dynamics.seed(keys_from_range(int(seed), self.num_envs), mask)
                 self._seeded |= mask

@@ -38,7 +38,7 @@ _GOAL, _TELEPORT, _LAYOUT = range(3)
 
 # What a lifetime changes, and what it changes where walls are drawn anew.
 _STATE = (
-    "steps", "hits", "returns", "lifetimes", "begun", "_at", "_goal", "_last_action", "_last_reward",
+    "steps", "hits", "returns", "lifetimes", "_at", "_goal", "_last_action", "_last_reward",
     "_stream", "_teleport_stream",
 )  # fmt: skip
 _WALLS = ("_blocked", "_scenery", "_free", "_goal_cells", "_goal_count")
@@ -61,7 +61,8 @@ class MazeDynamics:
         hits: how often the goal was reached in it, shape (num_envs,).
         returns: sum of its rewards, shape (num_envs,).
         lifetimes: lifetimes begun since the stream was seeded, shape (num_envs,).
-        begun: lifetimes begun at all, shape (num_envs,): it changes whenever walls or goal may have.
+        begun: rises with each lifetime begun and each state set, shape (num_envs,): where it is as before, so are
+            walls and goal.
     """
 
     def __init__(self, config: MazeConfig, layout: Layout, num_envs: int, trail: int = 0) -> None:
@@ -186,21 +187,29 @@ class MazeDynamics:
     def get_state(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of all that changes, but for the trail: what ``set_state`` takes up again."""
         names = _STATE if self.layout.fixed else _STATE + _WALLS
-        return {name: getattr(self, name).copy() for name in names}
+        kind = np.array([self.config.size, self.config.view, self.config.lifetime])
+        return {"kind": kind, **{name: getattr(self, name).copy() for name in names}}
 
     def set_state(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """Go on from a state of a batch of as many mazes of the same kind.
 
         Raises:
-            ValueError: the state is of another kind or number of mazes.
+            ValueError: the state is of another kind or number of mazes, or of other lifetimes.
         """
         current = self.get_state()
         shapes = {name: array.shape for name, array in current.items()}
         given = {name: np.shape(array) for name, array in state.items()}
         if shapes != given:
             raise ValueError(f"The state is not one of {self.num_envs} mazes like these: {given}, not {shapes}.")
+        kind = current.pop("kind")
+        if (state["kind"] != kind).any():
+            raise ValueError(
+                f"The state is of mazes with a size, view and lifetime of {[*map(int, state['kind'])]}, "
+                f"but these have {[*map(int, kind)]}."
+            )
         for name, array in current.items():
             setattr(self, name, np.array(state[name], dtype=array.dtype))
+        self.begun += 1
         self._trail_from = self.steps.copy()
 
     def observe(self) -> Observations:

@@ -220,7 +220,10 @@ class MazeWindow:
         self._clock.tick(self.fps)
 
     def _open(self, pygame: ModuleType, width: int, height: int) -> None:
-        advice = 'On a machine without a display use render_mode="rgb_array" or "ansi".'
+        advice = (
+            'On a machine without a display use render_mode="rgb_array" or "ansi", or set the environment variable '
+            "SDL_VIDEODRIVER=dummy to draw into nowhere."
+        )
         if not has_display():
             raise gym.error.Error(f"No window can be opened: there is no display. {advice}")
         try:

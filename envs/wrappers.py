@@ -97,7 +97,7 @@ class PreviousActionRewardVector(VectorWrapper):
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         """Reset the environments, or those in ``options["reset_mask"]``."""
         # Read before the call: Gymnasium's own vector environments take the mask out of the options.
-        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, dtype=np.bool_))
+        mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, dtype=np.bool_)))
         observations, infos = self.env.reset(seed=seed, options=options)
         self._memory.clear(mask)
         self._restarting = self._restarting & ~mask

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import torch
 from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
-from stable_baselines3.common.vec_env import VecMonitor, VecTransposeImage
+from stable_baselines3.common.vec_env import VecTransposeImage
 
 from plastic_rl import folders
 from plastic_rl.agents import PlasticA2C, archive
@@ -108,12 +107,9 @@ def chosen(run: Path | None) -> Path:
 def save_checkpoint(folder: Path, agent: PlasticA2C, seconds: float) -> None:
     """Keep all that an exact continuation needs, and the weights by themselves."""
     saved = agent.to_archive(run=True)
-    # Beside what the agent itself needs: what its log tells, of time and of lifetimes not yet over.
+    # Beside what the agent itself needs: what its log tells.
     episodes = [{name: float(value) for name, value in episode.items()} for episode in agent.ep_info_buffer or ()]
     saved.training["log"] = {"seconds": seconds, "episodes": episodes}
-    if isinstance(agent.env, VecMonitor):
-        saved.training["log"]["returns"] = torch.from_numpy(agent.env.episode_returns.copy())
-        saved.training["log"]["lengths"] = torch.from_numpy(agent.env.episode_lengths.copy())
     archive.write(folder / CHECKPOINT, saved)
     folders.write_model(folder, agent.policy.state_dict(), "steps", agent.num_timesteps)
 
@@ -132,9 +128,6 @@ def load_checkpoint(folder: Path, env: VectorEnv, device: str, **settings: Any) 
         seconds = float(log["seconds"])
         agent.ep_info_buffer = deque(log["episodes"], maxlen=agent._stats_window_size)
         agent.ep_success_buffer = deque(maxlen=agent._stats_window_size)
-        if isinstance(agent.env, VecMonitor):
-            agent.env.episode_returns[:] = log["returns"].numpy()
-            agent.env.episode_lengths[:] = log["lengths"].numpy()
     except FileNotFoundError as error:
         raise UserError(f"{folder} has no {CHECKPOINT} to go on from") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -187,10 +187,12 @@ def test_every_kind_of_environment_is_taken(make):
         (spaces.Box(-1, 1, (2, 3), np.float64), spaces.Box(-2, 3, (2, 2), np.float32)),
         (spaces.Box(0, 255, (36, 36, 3), np.uint8), spaces.Box(-1, 1, (1, 3), np.float32)),
         (spaces.Box(-1, 1, (), np.float32), spaces.Box(-1, 1, (), np.float32)),
+        (spaces.MultiDiscrete([3, 4]), spaces.Discrete(2)),
+        (spaces.MultiBinary(3), spaces.Discrete(2)),
     ],
     ids=str,
 )
-def test_every_box_and_discrete_space_is_taken(observation_space, action_space, tmp_path):
+def test_every_supported_space_is_taken(observation_space, action_space, tmp_path):
     env = Odd(observation_space, action_space)
     agent = agent_for(env, n_steps=16).learn(64)
     env.reset()
@@ -203,8 +205,26 @@ def test_an_agent_that_cannot_be_says_why():
     space = spaces.Dict(a=spaces.Box(0, 1, (2,)))
     with pytest.raises(TypeError, match=r"observations of a kind that is not supported: Dict\('a'.*FlattenObservation"):
         agent_for(Odd(space, spaces.Discrete(2)))
-    with pytest.raises(ValueError, match="n_steps is 0: expected at least 1"):
-        agent_for(maze(), n_steps=0)
+    with pytest.raises(TypeError, match="env is None"):
+        agent_for(None)
+    for name, value in (("n_steps", 0), ("gamma", 1.1), ("gae_lambda", -1), ("max_grad_norm", 0)):
+        with pytest.raises(ValueError, match=f"{name} is {value}: expected"):
+            agent_for(maze(), **{"n_steps": 20, name: value})
+    with pytest.raises(ValueError, match="share_features_extractor"):
+        agent_for(maze(), policy_kwargs={"share_features_extractor": False})
+    with pytest.raises(ValueError, match=r"obs, info = env.reset\(\)"):
+        agent_for(maze()).predict(maze().reset())
+
+
+def test_the_optimizer_is_adam_as_in_the_paper_unless_another_is_asked_for():
+    def options(**kwargs):
+        return agent_for(maze(), policy_kwargs=kwargs).policy.optimizer.defaults
+
+    assert options()["eps"] == 1e-4
+    assert options(optimizer_kwargs={"eps": 1e-3})["eps"] == 1e-3
+    assert options(optimizer_kwargs={"weight_decay": 0.1})["eps"] == 1e-4
+    with pytest.warns(UserWarning, match="cannot be saved"):
+        assert "eps" not in options(optimizer_class=torch.optim.SGD)
 
 
 def test_a_policy_is_saved_and_loaded_by_itself_as_stable_baselines_has_it(tmp_path):
@@ -250,6 +270,57 @@ def test_the_adapter_passes_on_what_environments_say_at_the_end(mode):
         *_, infos = env.step(np.zeros((2, 1), np.float32))
     assert [(info["is_success"], info["of"]) for info in infos] == [(True, {"t": 10})] * 2
     assert all(info["TimeLimit.truncated"] for info in infos)
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_the_adapter_passes_on_what_gymnasium_records(mode):
+    env = gym.vector.SyncVectorEnv([Target] * 2, autoreset_mode=mode)
+    env = GymnasiumVecEnv(gym.wrappers.vector.RecordEpisodeStatistics(env))
+    env.reset()
+    for _ in range(10):
+        *_, infos = env.step(np.zeros((2, 1), np.float32))
+    assert [info["episode"]["l"] for info in infos] == [10, 10]
+    assert [info["episode"]["r"] for info in infos] == pytest.approx([-7, -7])
+
+
+class Named(Target):
+    """Observes the same as a dictionary."""
+
+    observation_space = spaces.Dict(seen=Target.observation_space)
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = super().reset(seed=seed)
+        return {"seen": observation}, info
+
+    def step(self, action):
+        observation, *rest = super().step(action)
+        return {"seen": observation}, *rest
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("kind", [Target, Named])
+def test_what_the_adapter_returns_is_the_callers_to_keep(kind, mode):
+    def seen(observation):
+        return observation["seen"] if kind is Named else observation
+
+    env = GymnasiumVecEnv(gym.vector.SyncVectorEnv([kind] * 2, copy=False, autoreset_mode=mode))
+    kept = [env.reset()]
+    for _ in range(10):
+        observations, _, _, infos = env.step(np.zeros((2, 1), np.float32))
+        kept.append(observations)
+    assert [seen(one)[0, 1] for one in kept] == pytest.approx([*np.arange(10) / 10, 0])
+    assert seen(infos[0]["terminal_observation"])[1] == 1
+    infos[0]["noted"] = True
+    assert env.step(np.zeros((2, 1), np.float32))[3] == [{}, {}]
+
+
+def test_the_adapter_takes_mazes_that_do_not_restart():
+    agents = [
+        agent_for(maze(lifetime=13, autoreset_mode=mode)).learn(160)
+        for mode in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
+    ]
+    weights = [agent.policy.state_dict() for agent in agents]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 class Optional(Target):

@@ -10,7 +10,9 @@ import torch
 from gymnasium import spaces
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 import plastic_rl  # noqa: F401 - registers the mazes
 from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C, PlasticPolicy
@@ -56,6 +58,50 @@ def test_a_continuation_is_exact(name, tmp_path):
     assert resumed.num_timesteps == straight.num_timesteps
     for (key, a), b in zip(straight.policy.state_dict().items(), resumed.policy.state_dict().values(), strict=True):
         assert torch.equal(a, b), key
+    # The first lifetime to end after the stop is logged as a whole.
+    assert [info["l"] for info in resumed.ep_info_buffer] == [13] * len(resumed.ep_info_buffer) != []
+    assert resumed.ep_info_buffer[0]["r"] in [info["r"] for info in straight.ep_info_buffer]
+
+
+class Keep(BaseCallback):
+    """Saves the agent in the middle of a rollout."""
+
+    def __init__(self, path, at):
+        super().__init__()
+        self.path, self.at = path, at
+
+    def _on_step(self):
+        if self.n_calls == self.at:
+            self.model.save(self.path, include=["run"])
+            self.kept = self.model._acting.state, self.training_env.env_method("get_state", indices=0)[0]
+        return True
+
+
+def test_what_a_callback_saves_is_of_one_moment(tmp_path):
+    agent, keep = new_agent(), Keep(tmp_path / "kept.zip", 17)
+    agent.learn(120, keep)
+    resumed = PlasticA2C.load(tmp_path / "kept.zip", env=maze(), resume=True, device="cpu")
+    core, mazes = keep.kept
+    for kept, taken_up in zip(core, resumed._core_state, strict=True):
+        assert torch.equal(kept, taken_up)
+    assert core.trace.any()
+    for name, array in resumed.env.env_method("get_state", indices=0)[0].items():
+        np.testing.assert_array_equal(array, mazes[name])
+    np.testing.assert_array_equal(resumed._last_obs, resumed.env.get_attr("dynamics", 0)[0].observe())
+
+
+def test_an_interrupted_agent_goes_on_where_it_was():
+    class Interrupt(BaseCallback):
+        def _on_step(self):
+            if self.n_calls == 17:
+                raise KeyboardInterrupt
+            return True
+
+    agent = new_agent()
+    with pytest.raises(KeyboardInterrupt):
+        agent.learn(120, Interrupt())
+    assert (agent._last_obs == agent.env.get_attr("dynamics", 0)[0].observe()).all()
+    torch.testing.assert_close(agent._core_state.hidden, agent._stepper.outputs[6])
 
 
 @pytest.mark.parametrize("norm_obs", [False, True])
@@ -82,6 +128,19 @@ def test_environments_that_cannot_be_put_back_begin_their_episodes_anew(tmp_path
     agent.save(tmp_path / "agent", include=["run"])
     resumed = PlasticA2C.load(tmp_path / "agent", env=gym.make("CartPole-v1"), resume=True)
     assert resumed.learn(30, reset_num_timesteps=False).num_timesteps == 60
+
+
+def test_an_environment_whose_wrapper_has_a_memory_cannot_be_put_back():
+    env = VecFrameStack(GymnasiumVecEnv(maze()), 2)
+    assert not PlasticA2C("PlasticPolicy", env, n_steps=10, policy_kwargs={"hidden_size": 8}).keeps_episodes
+    assert new_agent().keeps_episodes
+
+
+def test_mazes_of_another_size_are_not_gone_on_with(saved):
+    for size, lifetime in ((7, 13), (5, 14)):
+        other = gym.make_vec("PlasticRL/GridMaze-v0", num_envs=3, lifetime=lifetime, size=size)
+        with pytest.raises(ArchiveError, match="size, view and lifetime"):
+            PlasticA2C.load(io.BytesIO(saved), env=other, resume=True)
 
 
 def test_files_can_be_open_ones(saved):
@@ -186,6 +245,57 @@ def test_an_agent_with_a_policy_of_ones_own_is_loaded_with_its_class(tmp_path):
         PlasticA2C.load(tmp_path / "own")
 
 
+class Extracted(PlasticPolicy):
+    """A policy with a features extractor of its own."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, features_extractor_class=Extractor, **kwargs)
+
+
+class Extractor(BaseFeaturesExtractor):
+    """One that has weights."""
+
+    def __init__(self, space):
+        super().__init__(space, 6)
+        self.layer = torch.nn.Linear(space.shape[0], 6)
+
+    def forward(self, observations):
+        return self.layer(observations)
+
+
+def test_the_weights_of_a_features_extractor_are_kept(tmp_path):
+    agent = PlasticA2C(Extracted, maze(), n_steps=10, seed=0, device="cpu", policy_kwargs={"hidden_size": 8}).learn(60)
+    agent.save(tmp_path / "agent")
+    loaded = PlasticA2C.load(tmp_path / "agent", env=maze(), policy=Extracted).policy
+    assert torch.equal(loaded.features_extractor.layer.weight, agent.policy.features_extractor.layer.weight)
+
+
+def test_settings_that_cannot_be_saved_are_told_before_training():
+    with pytest.warns(UserWarning, match="cannot be saved .*subclass of PlasticPolicy"):
+        agent = new_agent(features_extractor_class=Extractor)
+    with pytest.raises(TypeError, match="subclass of PlasticPolicy"):
+        agent.save(io.BytesIO())
+
+
+def test_a_learning_rate_that_a_schedule_ended_with_is_told(tmp_path):
+    agent = PlasticA2C("PlasticPolicy", maze(), lambda left: 1e-3 * left, n_steps=10, policy_kwargs={"hidden_size": 8})
+    agent.learn(60).save(tmp_path / "agent")
+    with pytest.warns(UserWarning, match="learning rate was 0"):
+        PlasticA2C.load(tmp_path / "agent", env=maze())
+    assert PlasticA2C.load(tmp_path / "agent", env=maze(), learning_rate=1e-3).lr_schedule(1) == 1e-3
+
+
+def test_parameters_are_set_from_a_file(saved, tmp_path):
+    (tmp_path / "agent.zip").write_bytes(saved)
+    (tmp_path / "agent").mkdir()
+    agent, expected = new_agent(), PlasticA2C.load(tmp_path / "agent")
+    agent.set_parameters(tmp_path / "agent", device="cpu")
+    agent.set_parameters(agent.get_parameters())
+    for found, kept in zip(agent.policy.parameters(), expected.policy.parameters(), strict=True):
+        assert torch.equal(found, kept)
+    assert agent.policy.optimizer.state_dict()["state"].keys() == expected.policy.optimizer.state_dict()["state"].keys()
+
+
 def test_what_cannot_be_replaced_on_loading_is_named(saved):
     for name in ("learning_rat", "policy_kwargs", "custom_objects"):
         with pytest.raises(TypeError, match=name):
@@ -249,7 +359,12 @@ def test_a_changed_byte_is_refused_or_harmless(saved, place, value):
         spaces.Box(-1, 1, (3,), np.float32),
         spaces.Box(np.array([-np.inf, 0.1]), np.array([np.inf, 0.7]), dtype=np.float64),
         spaces.Box(0, 255, (2, 2), np.uint8),
+        spaces.MultiDiscrete([3, 4], start=[1, 0]),
+        spaces.MultiDiscrete([[2, 3], [4, 5]]),
+        spaces.MultiBinary(3),
+        spaces.MultiBinary([2, 3]),
     ],
+    ids=str,
 )
 def test_spaces_survive_json(space):
     assert space_from_json(space_to_json(space)) == space
@@ -259,8 +374,14 @@ def test_a_space_too_large_for_any_agent_is_refused():
     huge = space_to_json(spaces.Box(-1, 1, (3,))) | {"shape": [1 << 13, 1 << 13]}
     with pytest.raises(ArchiveError, match="a Box of"):
         space_from_json(huge)
+    for huge in (
+        {"type": "MultiDiscrete", "nvec": [1 << 25], "start": [0]},
+        {"type": "MultiBinary", "n": 1 << 25},
+    ):
+        with pytest.raises(ArchiveError, match="a Multi"):
+            space_from_json(huge)
 
 
 def test_a_space_that_json_cannot_describe_is_named():
-    with pytest.raises(TypeError, match="MultiBinary"):
-        space_to_json(spaces.MultiBinary(3))
+    with pytest.raises(TypeError, match="Text"):
+        space_to_json(spaces.Text(3))

@@ -120,6 +120,16 @@ def test_the_oracle_plays_a_single_env_over_lifetimes(maze):
             before = now
 
 
+def test_the_oracle_sees_that_a_state_was_set():
+    first, second = (gym.make_vec("PlasticRL/RandomMaze-v0", num_envs=2) for _ in range(2))
+    first.reset(seed=0)
+    second.reset(seed=9)
+    oracle = OracleAgent(second)
+    oracle.act()
+    second.set_state(first.get_state())
+    assert (oracle.act() == OracleAgent(first).act()).all()
+
+
 def test_the_oracle_looks_through_wrappers_and_refuses_other_tasks():
     wrapped = PreviousActionRewardVector(GridMazeVector(3))
     wrapped.reset(seed=0)

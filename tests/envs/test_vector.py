@@ -10,7 +10,7 @@ from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
-from plastic_rl.envs import GridMaze, GridMazeVector, RandomMaze, RandomMazeVector
+from plastic_rl.envs import GridMaze, GridMazeVector, PreviousActionRewardVector, RandomMaze, RandomMazeVector
 
 KINDS = [(GridMaze, GridMazeVector), (RandomMaze, RandomMazeVector)]
 OPTIONS = [
@@ -152,6 +152,13 @@ def test_vector_seeds():
     _, later = twin.reset()
     assert partly["goal"][1].tolist() == later["goal"][1].tolist()
     assert partly["goal"][0].tolist() == goals(7)[0]
+
+
+def test_numbers_of_numpy_are_seeds_and_lists_are_masks():
+    first, second = (gym.make_vec("PlasticRL/GridMaze-v0", num_envs=2) for _ in range(2))
+    assert (first.reset(seed=np.int64(5))[1]["goal"] == second.reset(seed=5)[1]["goal"]).all()
+    wrapped = PreviousActionRewardVector(first)
+    wrapped.reset(options={"reset_mask": [True, False]})
 
 
 def test_vector_np_random_follows_gymnasium():
