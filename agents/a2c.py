@@ -221,7 +221,8 @@ class PlasticA2C(OnPolicyAlgorithm):
             self._core_state, self._acting = stepper.state, None
 
         rollout_buffer.values[:] = self.policy.values(stepper.outputs).cpu().numpy()
-        last_values = self._value(observations, self._core_state, dones)
+        assert isinstance(self._last_obs, np.ndarray)
+        last_values = self._value(self._last_obs, self._core_state, dones)
         rollout_buffer.compute_returns_and_advantage(last_values, dones)
         callback.update_locals(locals())
         callback.on_rollout_end()
