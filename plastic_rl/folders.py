@@ -204,7 +204,8 @@ def read_run(folder: Path, *kinds: type[RunT]) -> RunT:
 
 def write_model(folder: Path, state: Mapping[str, Tensor], unit: str, done: int) -> None:
     """Write model.safetensors: the weights, and after how many of a unit, such as steps, they were kept."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    # Copies: some networks use a tensor twice. What a module keeps beside tensors is in checkpoints only.
+    weights = {name: t.detach().cpu().clone().contiguous() for name, t in state.items() if isinstance(t, Tensor)}
     write_atomically(folder / MODEL, safetensors.torch.save(weights, metadata={unit: str(done)}))
 
 

@@ -298,7 +298,7 @@ def load(folder: Path, data_dir: Path | None = None) -> tuple[TaskRun, Task, nn.
     return config, task, network, episodes
 
 
-def load_few_shot(folder: Path = folders.TRAINED / "omniglot") -> FewShotNetwork:
+def load_few_shot(folder: Path | str = folders.TRAINED / "omniglot") -> FewShotNetwork:
     """Load the network of a run of ``omniglot`` without its data, ready to be used.
 
     Args:
@@ -307,6 +307,7 @@ def load_few_shot(folder: Path = folders.TRAINED / "omniglot") -> FewShotNetwork
     Raises:
         UserError: the folder is no run of omniglot, or it is damaged.
     """
+    folder = Path(folder)
     config = read_run(folder)
     if not isinstance(config, Omniglot):
         raise UserError(f"{folder} is a run of {config.command}: expected one of omniglot")

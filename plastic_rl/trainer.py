@@ -1,5 +1,6 @@
 """Training a network on any task's episodes, into a run folder: exactly repeatable, safe to stop at any moment."""
 
+import copy
 import io
 import math
 import time
@@ -61,7 +62,7 @@ class Trainer:
         headline: what is told while training: the task's first measure, or the loss.
 
     Raises:
-        ValueError: a number is out of bounds.
+        ValueError: a number is out of bounds, or a task without data for validation is to be validated.
 
     Example:
         >>> import pathlib, tempfile, torch
@@ -80,7 +81,7 @@ class Trainer:
         self,
         task: Task,
         network: nn.Module,
-        folder: Path,
+        folder: Path | str,
         *,
         batch_size: int = 1,
         learning_rate: float = 1e-3,
@@ -102,18 +103,21 @@ class Trainer:
         ):  # fmt: skip
             if value < least:
                 raise ValueError(f"{name} is {value}: expected at least {least}")
-        self.task, self.network, self.folder = task, network, folder
+        self.task, self.network, self.folder = task, network, Path(folder)
         self.batch_size, self.learning_rate = batch_size, learning_rate
         self.decay_episodes, self.drop_every = decay_episodes, drop_every
         self.log_every = log_every
         self.validation = task.validation() if validate_every else None
+        if validate_every and self.validation is None:
+            raise ValueError(f"validate_every is {validate_every}: expected 0, for this task has no validation()")
         self.validate_every, self.validation_episodes = validate_every, validation_episodes
         self.max_grad_norm, self.checkpoint_every, self.tensorboard = max_grad_norm, checkpoint_every, tensorboard
         self.interruption = interruption or Interruption()
         self.seed = seed
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate, fused=True)
-        self.generator = torch.Generator(self.parameters[0].device).manual_seed(seed)
+        self._device = self.parameters[0].device
+        self.generator = torch.Generator(self._device).manual_seed(seed)
         torch.manual_seed(seed)
         self.headline = task.measures[0] if task.measures else "loss"
         self.episodes = 0
@@ -125,7 +129,7 @@ class Trainer:
         columns = ["episodes", "seconds", "loss", *task.measures, "gradient_norm", "learning_rate"]
         columns += ["eta"] if plastic_layers(network) else []
         columns += [f"validation_{name}" for name in ("loss", *task.measures)] if self.validation else []
-        self.metrics = folders.Course(folder, columns)
+        self.metrics = folders.Course(self.folder, columns)
 
     @property
     def seconds(self) -> float:
@@ -193,6 +197,9 @@ class Trainer:
         self.episodes += self.batch_size
         with torch.no_grad():
             metrics = self.task.metrics(prediction, episodes)
+        if metrics.keys() != set(self.task.measures):
+            given, named = ", ".join(metrics) or "nothing", ", ".join(self.task.measures) or "nothing"
+            raise ValueError(f"the task's metrics() gives {given}: expected its measures, {named}")
         row = {"episodes": self.episodes, "seconds": self.seconds, "loss": loss.item()}
         row |= {name: value.float().mean().item() for name, value in metrics.items()}
         row |= {"gradient_norm": norm.item(), "learning_rate": rate}
@@ -223,7 +230,7 @@ class Trainer:
         means = {name: value.double().mean().item() for name, value in values.items()}
         score = self.validation.score(means)
         if self.best is None or score >= self.best["score"]:
-            weights = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+            weights = copy.deepcopy(self.network.state_dict())
             self.best = {"score": score, "episodes": self.episodes, "network": weights}
         return {f"validation_{name}": value for name, value in means.items()}
 
@@ -265,9 +272,10 @@ class Trainer:
                 "seconds": self.seconds,
                 "network": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
-                "device": self.generator.device.type,
+                "device": self._device.type,
                 "generator": self.generator.get_state(),
                 "random": torch.get_rng_state(),
+                "cuda_random": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
                 "best": self.best,
                 "sums": self._sums,
                 "updates": self._updates,
@@ -292,9 +300,11 @@ class Trainer:
             torch.set_rng_state(kept["random"])
             self.episodes, self._before = int(kept["episodes"]), float(kept["seconds"])
             # A run of an earlier version has none of what is asked for with get.
-            device = self.generator.device.type
+            device = self._device.type
             if kept.get("device", device) == device:
                 self.generator.set_state(kept["generator"])
+                if device == "cuda" and kept.get("cuda_random") is not None:
+                    torch.cuda.set_rng_state(kept["cuda_random"], self._device)
             else:
                 self.generator.manual_seed(MOVED + self.seed + self.episodes)
             self.best, self._sums, self._updates = kept.get("best"), kept.get("sums", {}), kept.get("updates", 0)
@@ -309,13 +319,14 @@ class Trainer:
 @contextmanager
 def testing(network: nn.Module) -> Iterator[None]:
     """A network as it is used after training: in ``eval`` mode, without gradients."""
-    training = network.training
+    modes = {module: module.training for module in network.modules()}
     network.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        network.train(training)
+        for module, training in modes.items():
+            module.training = training
 
 
 def measure(
@@ -325,7 +336,12 @@ def measure(
 
     Returns:
         ``(episodes,)`` values of each metric, by name, and of ``loss``, the mean of those tested together.
+
+    Raises:
+        ValueError: episodes is below 1, or a metric is not one value for each episode.
     """
+    if episodes < 1:
+        raise ValueError(f"episodes is {episodes}: expected at least 1")
     batch_size = batch_size or task.tested_together
     generator = torch.Generator(next(network.parameters()).device).manual_seed(seed)
     values: dict[str, list[Tensor]] = {}
@@ -336,6 +352,8 @@ def measure(
             prediction = task.run(network, batch)
             found = {"loss": task.loss(prediction, batch).expand(count), **task.metrics(prediction, batch)}
             for name, value in found.items():
+                if value.shape != (count,):
+                    raise ValueError(f"the task's metric {name} has shape {tuple(value.shape)}: expected ({count},)")
                 values.setdefault(name, []).append(value.float().cpu())
     return {name: torch.cat(parts) for name, parts in values.items()}
 

@@ -107,7 +107,15 @@ def live(
         seed: of the first maze, the next ones are those of the others; and of the agent's choices.
         deterministic: take the likeliest action instead of a sample.
         ablation: one of ``ABLATIONS``.
+
+    Raises:
+        ValueError: the agent's core has nothing that this ablation takes, or there are no lifetimes.
     """
+    if ablation is not None and ablation not in ablations_of(agent):
+        known = ", ".join(ablations_of(agent)) or "none"
+        raise ValueError(f"there is no ablation {ablation!r} of this agent: expected one of {known}")
+    if lifetimes < 1:
+        raise ValueError(f"lifetimes is {lifetimes}: expected at least 1")
     maze: Any = env.unwrapped
     steps, batch = maze.config.lifetime, env.num_envs
     change = _CHANGES.get(ablation) if ablation else None

@@ -210,10 +210,54 @@ def test_validation_changes_nothing_in_training(tmp_path, few_shot):
 
 
 def test_a_task_without_data_for_validation_has_none(tmp_path):
-    run = trainer(tmp_path, validate_every=2)
+    with pytest.raises(ValueError, match="validate_every is 2: expected 0, for this task has no validation"):
+        trainer(tmp_path, validate_every=2)
+    run = trainer(str(tmp_path))
     run.train(4)
     assert run.best is None
     assert run.use_best() == 4
+
+
+class Tied(torch.nn.Module):
+    """A network that uses a tensor under two names, and keeps something that is no tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = TASK.network(CoreSettings())
+        self.again = self.inner
+        self.calls = 0
+
+    def forward(self, shown):
+        self.calls += 1
+        return self.again(shown)
+
+    def get_extra_state(self):
+        return {"calls": self.calls}
+
+    def set_extra_state(self, state):
+        self.calls = state["calls"]
+
+
+def test_any_module_can_be_trained(tmp_path):
+    run, again = (Trainer(TASK, Tied(), tmp_path, learning_rate=0.01) for _ in range(2))
+    run.train(3)
+    again.restore()
+    assert again.network.calls == 3
+    assert torch.equal(again.network.inner.core.w, run.network.inner.core.w)
+
+
+def test_measures_that_do_not_fit_are_named(tmp_path):
+    class Mean(PatternCompletion):
+        def metrics(self, prediction, episodes):
+            return {"wrong_bits": prediction.mean()}
+
+    task = Mean(**vars_of(TASK))
+    with pytest.raises(ValueError, match=r"metrics\(\) gives wrong_bits: expected its measures, wrong_bits, wrong_er"):
+        trainer(tmp_path, task).train(1)
+    with pytest.raises(ValueError, match=r"metric wrong_bits has shape \(\): expected \(5,\)"):
+        assess(task, task.network(CoreSettings()), 5, 7)
+    with pytest.raises(ValueError, match="episodes is 0: expected at least 1"):
+        assess(TASK, task.network(CoreSettings()), 0, 7)
 
 
 def test_a_run_of_an_earlier_version_goes_on(tmp_path):
@@ -368,6 +412,11 @@ def test_testing_puts_a_network_back_as_it_was():
     with pytest.raises(KeyError), under_test(network):
         raise KeyError
     assert not network.training
+    frozen = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Dropout()).train()
+    frozen[0].eval()
+    with under_test(frozen):
+        assert not frozen[1].training
+    assert [module.training for module in frozen.modules()] == [True, False, True]
 
 
 def test_tensorboard_gets_every_row(tmp_path):

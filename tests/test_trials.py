@@ -81,6 +81,15 @@ def test_each_core_loses_what_it_has(env):
     assert ablations_of(agent_of(env, core="memoryless")) == []
 
 
+def test_an_ablation_that_takes_nothing_is_refused(plastic, env):
+    with pytest.raises(ValueError, match="no ablation 'trace_clear' of this agent: expected one of trace_zero"):
+        live(plastic, env, 8, 3, ablation="trace_clear")
+    with pytest.raises(ValueError, match="no ablation 'trace_cleared' of this agent: expected one of hidden_cleared"):
+        live(agent_of(env, core="lstm"), env, 8, 3, ablation="trace_cleared")
+    with pytest.raises(ValueError, match="lifetimes is 0"):
+        live(plastic, env, 0, 3)
+
+
 @pytest.mark.parametrize("core", ["rnn", "lstm"])
 def test_controls_live_too(env, core):
     agent = agent_of(env, core=core)

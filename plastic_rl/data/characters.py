@@ -76,12 +76,12 @@ def split_characters(characters: Characters, split: Split, seed: int = 0) -> Spl
     if split not in get_args(Split):
         raise ValueError(f"unknown split {split!r}: expected one of {', '.join(get_args(Split))}")
     count, generator = len(characters.names), np.random.default_rng(seed)
-    parts = np.array([name.split("/") for name in characters.names])
+    parts = np.array([name.partition("/")[::2] for name in characters.names])
     if split == "vinyals":
         if count != OMNIGLOT:
             raise ValueError(f"the split vinyals is of all {OMNIGLOT} characters of Omniglot: there are {count}")
         tested = np.arange(count) >= count - VINYALS_TESTED
-        validated = np.isin(parts[:, 1], VINYALS_VALIDATION)
+        validated = np.isin([rest.partition("/")[0] for rest in parts[:, 1]], VINYALS_VALIDATION)
         return SplitCharacters(
             *(characters.chosen(np.flatnonzero(w)) for w in (~(tested | validated), validated, tested))
         )

@@ -22,9 +22,8 @@ CANVAS = 96  # pixels that a character is drawn on before it is distorted
 INK = 64  # of these, that it takes
 
 
-@lru_cache(maxsize=1)
 def glyph_characters(size: int = 31, drawings: int = 20) -> Characters:
-    """Draw about 350 characters of 11 scripts, each several times, in several fonts and distorted at random.
+    """Draw 326 characters of 11 scripts, each several times, in several fonts and distorted at random.
 
     It is no Omniglot: accuracies on it compare with nothing that is published. The same arguments give the same
     drawings.
@@ -39,6 +38,13 @@ def glyph_characters(size: int = 31, drawings: int = 20) -> Characters:
     for name, value in (("image_size", size), ("drawings", drawings)):
         if value < 1:
             raise ValueError(f"{name} is {value}: expected at least 1")
+    images, names = _characters(size, drawings)
+    return Characters(images.copy(), names.copy(), size)
+
+
+@lru_cache(maxsize=1)
+def _characters(size: int, drawings: int) -> tuple[np.ndarray, np.ndarray]:
+    """All images and names."""
     generator = np.random.default_rng(0)
     fonts = _fonts()
     images, names, seen = [], [], set[bytes]()
@@ -54,7 +60,7 @@ def glyph_characters(size: int = 31, drawings: int = 20) -> Characters:
             seen.add(outline)
             images.append([_drawn(shapes[generator.integers(len(shapes))], size, generator) for _ in range(drawings)])
             names.append(f"glyphs/{script}/U+{code:05X}")
-    return Characters(np.array(images, np.uint8), np.array(names), size)
+    return np.array(images, np.uint8), np.array(names)
 
 
 def _fonts() -> list[tuple[ImageFont.FreeTypeFont, frozenset[int]]]:

@@ -23,7 +23,7 @@ CIFAR10 = Published(
 )
 
 
-def cifar10_images(folder: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+def cifar10_images(folder: Path | str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Load the photographs of CIFAR-10 (Krizhevsky, 2009) in grey, as the paper shows them (4.3).
 
     The three channels are added, the mean of the image is taken away, and it is divided by its largest absolute value.
@@ -39,7 +39,7 @@ def cifar10_images(folder: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         UserError: the data cannot be downloaded, are not there, or are damaged.
     """
-    path, batches = _find(folder)
+    path, batches = _find(None if folder is None else Path(folder))
     if HELD_OUT not in batches or not any(name in batches for name in TRAINING):
         missing = HELD_OUT if HELD_OUT not in batches else TRAINING[0]
         raise UserError(f"{path} has no {missing}: it is not CIFAR-10 in its binary version; get {CIFAR10}")

@@ -28,7 +28,7 @@ LARGEST = 20_000  # bytes of a drawing; the largest has 486
 SOURCES = "images_background.zip and images_evaluation.zip"
 
 
-def omniglot_characters(folder: Path | None = None, size: int = 31) -> Characters:
+def omniglot_characters(folder: Path | str | None = None, size: int = 31) -> Characters:
     """Load all characters, shrunk to squares of ``size`` pixels; ink is 1, paper 0.
 
     Drawings are decoded once; then they are kept in the user's cache as bytes, 31 MB of them at 31 pixels.
@@ -44,7 +44,7 @@ def omniglot_characters(folder: Path | None = None, size: int = 31) -> Character
     """
     if not 1 <= size <= SIDE:
         raise ValueError(f"image_size is {size}: expected from 1 to {SIDE}")
-    sources = [download(archive) for archive in ARCHIVES] if folder is None else _find(folder)
+    sources = [download(archive) for archive in ARCHIVES] if folder is None else _find(Path(folder))
     path = cache_folder() / f"omniglot-{size}-{_identity(sources)}.npz"
     characters = _read_cache(path, size)
     if characters is None:

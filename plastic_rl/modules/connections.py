@@ -21,7 +21,7 @@ class PlasticConnections(nn.Module):
         eta: a scalar, a parameter if it is learned, or else a buffer.
 
     Raises:
-        ValueError: an unknown rule or alpha, or a negative bound.
+        ValueError: an unknown rule or alpha, a negative bound, or an eta outside of [0, 1].
     """
 
     def __init__(
@@ -39,6 +39,8 @@ class PlasticConnections(nn.Module):
         get_rule(rule, bound)
         if alpha not in get_args(Alpha):
             raise ValueError(f"unknown alpha {alpha!r}: expected one of {', '.join(get_args(Alpha))}")
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta is {eta}: expected 0 to 1")
         shape = {"connection": (pre, post), "neuron": (1, post), "shared": (1,)}[alpha]
         self.rule, self.alpha_kind, self.bound = rule, alpha, bound
         self.w = nn.Parameter(torch.empty(pre, post, **options))

@@ -55,7 +55,8 @@ def _recur(
     outputs: list[Tensor] = []
     before: list[Tensor] = []
     for t, u in enumerate(_OneProduct.apply(net_input, weight, before).unbind()):
-        before.append(state.hidden.detach())
+        hidden = state.hidden.detach()
+        before.append(hidden if t else hidden.clone())  # the first is the caller's, who may change it
         state = step(t, u + F.linear(state.hidden, weight.detach()), state)
         outputs.append(state.hidden)
     return torch.stack(outputs), state
@@ -77,7 +78,7 @@ class _Core(nn.Module):
 
     def stepper(self, state: Any, steps: int) -> Stepper:
         """Return what takes the network through so many steps from this state, one at a time, without gradients."""
-        return ModuleStepper(self._run, state, self.input_size)
+        return ModuleStepper(self._run, unpack_state(self.state_type, state), self.input_size)
 
     def _layer(self, input: Tensor, state: Any, clamp: Tensor | None) -> tuple[Tensor, Any]:
         raise NotImplementedError
@@ -126,14 +127,14 @@ class _Core(nn.Module):
 class _Inputless(nn.Module):
     """:class:`torch.nn.RNN` for no input, which that refuses: the recurrent weights under the same names."""
 
-    def __init__(self, hidden_size: int, nonlinearity: str) -> None:
+    def __init__(self, hidden_size: int, nonlinearity: str, options: dict[str, Any]) -> None:
         super().__init__()
         if nonlinearity not in NONLINEARITIES:
             raise ValueError(f"unknown nonlinearity {nonlinearity!r}: expected one of {', '.join(NONLINEARITIES)}")
         self.nonlinearity = nonlinearity
         bound = 1 / hidden_size**0.5
-        self.weight_hh_l0 = nn.Parameter(torch.empty(hidden_size, hidden_size).uniform_(-bound, bound))
-        self.bias_hh_l0 = nn.Parameter(torch.empty(hidden_size).uniform_(-bound, bound))
+        self.weight_hh_l0 = nn.Parameter(torch.empty(hidden_size, hidden_size, **options).uniform_(-bound, bound))
+        self.bias_hh_l0 = nn.Parameter(torch.empty(hidden_size, **options).uniform_(-bound, bound))
 
 
 class RNNCore(_Core):
@@ -144,19 +145,27 @@ class RNNCore(_Core):
         hidden_size: neurons, N.
         nonlinearity: ``"tanh"`` or ``"relu"``.
         batch_first: whether input and output are ``(B, T, ...)`` rather than ``(T, B, ...)``.
+        device, dtype: of the weights.
     """
 
     state_type = RNNState
     layer: nn.RNN | _Inputless
 
     def __init__(
-        self, input_size: int, hidden_size: int, nonlinearity: str = "tanh", batch_first: bool = False
+        self,
+        input_size: int,
+        hidden_size: int,
+        nonlinearity: str = "tanh",
+        batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, batch_first)
+        options: dict[str, Any] = {"device": device, "dtype": dtype}
         if input_size:
-            self.layer = nn.RNN(input_size, hidden_size, nonlinearity=nonlinearity)
+            self.layer = nn.RNN(input_size, hidden_size, nonlinearity=nonlinearity, **options)
         else:
-            self.layer = _Inputless(hidden_size, nonlinearity)
+            self.layer = _Inputless(hidden_size, nonlinearity, options)
 
     def forward(
         self,
@@ -200,13 +209,22 @@ class LSTMCore(_Core):
         input_size: features of the input.
         hidden_size: memory cells, N.
         batch_first: whether input and output are ``(B, T, ...)`` rather than ``(T, B, ...)``.
+        device, dtype: of the weights.
     """
 
     state_type = LSTMState
 
-    def __init__(self, input_size: int, hidden_size: int, batch_first: bool = False) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__(input_size, hidden_size, batch_first)
-        self.layer = nn.LSTM(input_size, hidden_size)
+        options: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.layer = nn.LSTM(input_size, hidden_size, **options)
 
     def forward(self, input: Tensor, state: Any = None, *, episode_start: Tensor | None = None) -> tuple[Tensor, Any]:
         """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""
@@ -229,18 +247,25 @@ class MemorylessCore(_Core):
         hidden_size: neurons, N.
         nonlinearity: ``"tanh"`` or ``"relu"``.
         batch_first: whether input and output are ``(B, T, ...)`` rather than ``(T, B, ...)``.
+        device, dtype: of the weights.
     """
 
     state_type = RNNState
 
     def __init__(
-        self, input_size: int, hidden_size: int, nonlinearity: str = "tanh", batch_first: bool = False
+        self,
+        input_size: int,
+        hidden_size: int,
+        nonlinearity: str = "tanh",
+        batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, batch_first)
         if nonlinearity not in NONLINEARITIES:
             raise ValueError(f"unknown nonlinearity {nonlinearity!r}: expected one of {', '.join(NONLINEARITIES)}")
         self.nonlinearity = nonlinearity
-        self.layer = nn.Linear(input_size, hidden_size)
+        self.layer = nn.Linear(input_size, hidden_size, device=device, dtype=dtype)
 
     def forward(self, input: Tensor, state: Any = None, *, episode_start: Tensor | None = None) -> tuple[Tensor, Any]:
         """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""

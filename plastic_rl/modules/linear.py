@@ -47,7 +47,7 @@ class PlasticLinear(PlasticConnections):
     Shape:
         - input: ``(T, B, in_features)``.
         - trace: ``(B, in_features, out_features)``; None: zeros, the start of an episode.
-        - clamp: ``(T, B, out_features)``, NaN where an output is free.
+        - clamp: ``(T, B, out_features)``, NaN where an output is free; of any dtype.
         - returns: the outputs ``(T, B, out_features)``, and the trace after the last step.
 
     Raises:
@@ -84,7 +84,6 @@ class PlasticLinear(PlasticConnections):
         if activation not in ACTIVATIONS:
             raise ValueError(f"unknown activation {activation!r}: expected one of {', '.join(ACTIVATIONS)}")
         self.in_features, self.out_features, self.activation = in_features, out_features, activation
-        self._rule = get_rule(rule, bound)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -131,8 +130,10 @@ class PlasticLinear(PlasticConnections):
         some_free = [True] * steps
         if clamp is not None:
             check_shape("clamp", clamp, (steps, batch, self.out_features))
+            clamp = clamp.to(trace.dtype)
             free = clamp.isnan()
             some_free = free.flatten(1).any(1).tolist()
+        rule = get_rule(self.rule, self.bound)
         outputs = []
         for t in range(steps):
             if clamp is not None and not some_free[t]:
@@ -142,7 +143,7 @@ class PlasticLinear(PlasticConnections):
                 if clamp is not None and free is not None:
                     output = torch.where(free[t], output, clamp[t])
             outputs.append(output)
-            trace = self._rule(trace, input[t], output, self.eta)
+            trace = rule(trace, input[t], output, self.eta)
         return torch.stack(outputs) if outputs else input.new_zeros(0, batch, self.out_features), trace
 
     def extra_repr(self) -> str:

@@ -58,7 +58,10 @@ class _Plastic(PlasticConnections):
 
     def stepper(self, state: PlasticState, steps: int) -> Stepper:
         """Return what takes the network through so many steps from this state, one at a time, without gradients."""
+        state = unpack_state(PlasticState, state)
         self._check_state(state, state.hidden.shape[:-1])
+        if steps < 1:
+            raise ValueError(f"steps is {steps}: expected at least 1")
         if self.engine in ("reference", "traceless") or why_not_fused(self.w, self.rule):
             return ModuleStepper(self._run, state, self.input_size)
         return _FusedStepper(self, state, steps)

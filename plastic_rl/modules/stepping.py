@@ -58,7 +58,7 @@ class ModuleStepper(Stepper):
         check_step(input, episode_start, self.state.hidden.shape[0], self._input_size)
         with torch.no_grad():
             output, self.state = self._run(input[None], self.state, episode_start=episode_start[None])
-        self._starts.append(episode_start)
+        self._starts.append(episode_start.clone())
         self._outputs.append(output[0])
         return output[0]
 

@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from plastic_rl.ops import reference, traceless
 from plastic_rl.ops.threads import get_num_threads, set_num_threads
@@ -63,7 +64,8 @@ def plastic_rnn(
         bound: of the ``clip`` rule: the trace stays within [-bound, bound].
         engine: ``"reference"`` steps the rule under autograd, on any device and dtype. ``"fused"`` runs compiled
             kernels: CPU, float32 and float64. ``"traceless"`` forms no trace but the last: rule hebb, alpha per neuron
-            or shared, no episode_start; any device and dtype. ``"auto"`` takes the fastest that can do the job.
+            or shared, no episode_start; any device and dtype. ``"auto"`` takes the fastest that can do the job; under
+            ``torch.func`` and in forward mode that is the reference engine.
 
     Returns:
         The outputs ``(T, B, N)`` and the state after the last step. The arguments are left as they were.
@@ -93,6 +95,9 @@ def plastic_rnn(
         raise ValueError(f"unknown engine {engine!r}: expected one of {', '.join(ENGINES)}")
 
     obstacles = {"fused": why_not_fused(u, rule), "traceless": why_not_traceless(alpha, rule, episode_start)}
+    if not torch.compiler.is_compiling() and _transforming():
+        transformed = "cannot be transformed by torch.func, nor differentiated in forward mode"
+        obstacles = {name: obstacle or transformed for name, obstacle in obstacles.items()}
     if obstacle := obstacles.get(engine):
         raise ValueError(f"engine {engine!r} {obstacle}; use engine='auto' or 'reference'")
     if engine == "auto":
@@ -121,6 +126,11 @@ def plastic_rnn(
             u, w, alpha, eta, hidden, trace, function, nonlinearity, clamp, episode_start
         )
     return outputs, PlasticState(hidden, trace)
+
+
+def _transforming() -> bool:
+    """Whether a transform of torch.func or forward-mode differentiation goes on, which sees PyTorch's own ops only."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def why_not_fused(u: Tensor, rule: str | Rule) -> str:

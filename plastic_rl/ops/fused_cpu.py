@@ -7,6 +7,7 @@ mathematics is in ``kernels_cpu.py``, its derivation in README.md.
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -57,9 +58,9 @@ numba.core.event.register("numba:compile", _Announcer())
 
 
 @lru_cache
-def _pool(pid: int, workers: int) -> ThreadPoolExecutor:
-    """The helper threads; keyed by process, for threads do not survive a fork."""
-    return ThreadPoolExecutor(workers, thread_name_prefix="plastic_rl")
+def _pool(pid: int, workers: int) -> tuple[ThreadPoolExecutor, threading.Lock]:
+    """The helper threads, and a lock for handing out work; keyed by process, for threads do not survive a fork."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="plastic_rl"), threading.Lock()
 
 
 def _share_out(task: Callable[[int, int], None], items: int, threads: int) -> None:
@@ -69,8 +70,9 @@ def _share_out(task: Callable[[int, int], None], items: int, threads: int) -> No
         task(0, items)
         return
     cuts = [items * k // threads for k in range(threads + 1)]
-    pool = _pool(os.getpid(), threads - 1)
-    futures = [pool.submit(task, cuts[k], cuts[k + 1]) for k in range(1, threads)]
+    pool, lock = _pool(os.getpid(), threads - 1)
+    with lock:  # shares that wait for each other stay together in the queue, whoever else calls
+        futures = [pool.submit(task, cuts[k], cuts[k + 1]) for k in range(1, threads)]
     try:
         task(0, cuts[1])
     finally:  # the arrays must outlive every thread that writes to them
@@ -190,6 +192,9 @@ class _Problem(NamedTuple):
     @property
     def outputs(self) -> Tensor:
         return torch.from_numpy(self.x[1:, :, : self.plan.n])
+
+
+_ARRAYS = ("w", "alpha", "clamp", "episode_start", "x", "z", "snapshots")  # of a problem: all that grow with it
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -344,10 +349,13 @@ class _Sequence(torch.autograd.Function):
             _forward(problem, _array(u), last)
         else:
             problem, last = done
-        ctx.problem = problem
-        # The problem shares the memory of most of these: saved, so that autograd sees a change in place.
+        # The problem shares the memory of most of the first: saved, so that autograd sees a change in place. Its own
+        # arrays are saved so that they are freed after backward.
         outputs = problem.outputs.contiguous()
-        ctx.save_for_backward(alpha, eta, trace, clamp, episode_start, outputs)
+        own = [torch.from_numpy(getattr(problem, name)) for name in _ARRAYS]
+        ctx.save_for_backward(alpha, eta, trace, clamp, episode_start, outputs, *own)
+        nothing: dict[str, Any] = dict.fromkeys(_ARRAYS)
+        ctx.problem = problem._replace(**nothing)
         trace = problem.plan.unpad_matrix(last)
         return outputs, trace.contiguous() if done is None else trace
 
@@ -357,11 +365,12 @@ class _Sequence(torch.autograd.Function):
             raise RuntimeError(
                 "the fused engine gives first derivatives only; for derivatives of derivatives use engine='reference'"
             )
-        alpha, eta, trace, _, _, outputs = ctx.saved_tensors
+        alpha, eta, trace, _, _, outputs, *own = ctx.saved_tensors
         goutputs = torch.zeros_like(outputs) if goutputs is None else goutputs
-        plan = ctx.problem.plan
+        problem = ctx.problem._replace(**{name: t.numpy() for name, t in zip(_ARRAYS, own, strict=True)})
+        plan = problem.plan
         g = _backward(
-            ctx.problem,
+            problem,
             _array(trace) if plan.rows == plan.width == plan.n else plan.pad_matrix(trace),
             _array(goutputs),
             None if gtrace is None else plan.pad_matrix(gtrace),
@@ -401,7 +410,7 @@ def sequence(
         t is not None and t.requires_grad for t in (u, w, alpha, eta, hidden, trace, clamp)
     ):
         outputs, last = _Sequence.apply(u, w, alpha, eta, hidden, trace, clamp, episode_start, rule, relu, bound, None)
-        return outputs, outputs[-1], last
+        return outputs, outputs[-1].clone(), last
     problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, False)
     h = problem.plan.pad_matrix(trace)
     _forward(problem, _array(u), h)
@@ -429,12 +438,12 @@ class Stepper:
         bound: float,
     ) -> None:
         batch, n = hidden.shape
-        u = torch.empty(steps, batch, n, dtype=w.dtype)
-        self._starts = torch.zeros(steps, batch, dtype=torch.bool)
+        u = torch.empty(steps, batch, n, dtype=w.dtype, device=w.device)
+        self._starts = torch.zeros(steps, batch, dtype=torch.bool, device=w.device)
         relu = nonlinearity == "relu"
         self._problem = _problem(u, w, alpha, eta, hidden, None, self._starts, rule, relu, bound, True)
         self._arguments = w, alpha, eta, hidden, trace
-        self._versions = [tensor._version for tensor in self._arguments]
+        self._versions = self._now()
         self._rule, self._rule_name = get_rule(rule, bound), rule
         self._u = u.numpy()
         self._h = self._problem.plan.pad_matrix(trace)
@@ -485,9 +494,13 @@ class Stepper:
 
     @property
     def can_replay(self) -> bool:
-        """Whether all steps are done, and the weights and the first state are as they were."""
-        same = self._versions == [tensor._version for tensor in self._arguments]
+        """Whether all steps are done, and the weights and the first state are known to be as they were."""
+        same = self._versions == self._now() and None not in self._versions
         return same and self.steps_done == self._problem.plan.steps
+
+    def _now(self) -> list[int | None]:
+        """The arguments' counts of changes in place; None of inference tensors, which do not count them."""
+        return [None if tensor.is_inference() else tensor._version for tensor in self._arguments]
 
     def replay(self, u: Tensor) -> Tensor:
         """Return the outputs of all steps, differentiable in the arguments and in their net inputs u ``(T, B, N)``."""

@@ -7,6 +7,7 @@ attend to the recent past"). Steps in which every neuron is clamped take no prod
 gradients.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -29,15 +30,22 @@ def sequence(
     t = torch.arange(u.shape[0] + 1, device=u.device)
     age = t[:, None] - 1 - t[None, :-1]
     weights = (eta * (1 - eta) ** age.clamp_min(0)).where(age >= 0, 0.0)
-    outputs, last = _Sequence.apply(
-        u, w, alpha.reshape(-1), weights, (1 - eta) ** t, hidden, trace, clamp, nonlinearity
-    )
+    with _as_given(u):
+        outputs, last = _Sequence.apply(
+            u, w, alpha.reshape(-1), weights, (1 - eta) ** t, hidden, trace, clamp, nonlinearity
+        )
     return outputs.contiguous(), outputs[-1].clone(), last
 
 
 def free_steps(steps: int, clamp: Tensor | None) -> list[bool]:
     """Whether any neuron of any episode is free, not clamped, at each of so many steps."""
     return [True] * steps if clamp is None else clamp.isnan().flatten(1).any(1).tolist()
+
+
+def _as_given(tensor: Tensor) -> Any:
+    """A context in which products keep the dtype of what is multiplied, also under autocast."""
+    kind = tensor.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def _sum(coefficients: Tensor, vectors: Tensor) -> Tensor:
@@ -100,6 +108,11 @@ class _Sequence(torch.autograd.Function):
                 "the traceless engine gives first derivatives only; for derivatives of derivatives use "
                 "engine='reference'"
             )
+        with _as_given(ctx.saved_tensors[0]):
+            return _Sequence._gradients(ctx, goutputs, gtrace)
+
+    @staticmethod
+    def _gradients(ctx: Any, goutputs: Tensor | None, gtrace: Tensor | None) -> tuple[Tensor | None, ...]:
         w, alpha, weights, kept, trace, clamp, p, m, alike, outputs = ctx.saved_tensors
         _, _, _, _, _, needs_hidden, needs_trace, needs_clamp, _ = ctx.needs_input_grad
         x = outputs.transpose(0, 1)

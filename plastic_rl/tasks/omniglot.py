@@ -114,13 +114,15 @@ class FewShotNetwork(nn.Module):
         - returns: logits ``(B, Q, outputs)``; of classes that were not shown, to be left out.
 
     Raises:
-        ValueError: another core, or images that are too small.
+        ValueError: another core, settings that its layer has no use for, or images that are too small.
     """
 
     def __init__(self, core: CoreSettings, settings: FewShotSettings, size: int) -> None:
         super().__init__()
         if size < LEAST_SIZE:
             raise ValueError(f"image_size is {size}: expected at least {LEAST_SIZE}, for {LAYERS} convolutions")
+        if core.hidden_size is not None or core.init_alpha:
+            raise ValueError("an output layer has no use for hidden_size and init_alpha: leave them out")
         self.settings = settings
         layers: list[nn.Module] = []
         features = 1

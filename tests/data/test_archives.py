@@ -104,6 +104,7 @@ def test_an_archive_of_very_many_entries_ends(read):
     "content",
     [b"", b"PK\x03\x04 a zip archive", gzip.compress(b"no archive" * 100), GOOD[: len(GOOD) // 2], GOOD[:-4],
      tar(entry("data/a.bin", b"x" * 90, size=90))[:-20]],
+    ids=["empty", "zip", "no tar", "half", "without its end", "entry cut short"],
 )  # fmt: skip
 def test_a_damaged_archive_is_refused(read, content):
     with pytest.raises(UserError, match=r"archive.tar.gz is damaged, or no .tar.gz archive .*: get it anew"):

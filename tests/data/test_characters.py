@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from plastic_rl.data import Characters, glyph_characters, split_characters
+from plastic_rl.data.glyphs import _characters
 
 PARTS = ("training", "validation", "test")
 # Alphabets of the background and of the evaluation set, and how many characters each has.
@@ -103,6 +104,13 @@ def test_a_split_that_cannot_be(characters, split, says):
         split_characters(characters, split)
 
 
+def test_characters_may_have_any_names():
+    images = np.zeros((200, 1, 1, 1), np.uint8)
+    characters = Characters(images, np.array([f"{k}" if k % 2 else f"a/{k}" for k in range(200)]), 1)
+    parts = split_characters(characters, "paper")
+    assert [len(part.names) for part in (parts.training, parts.validation, parts.test)] == [40, 60, 100]
+
+
 def test_alphabets_of_the_same_name_in_two_parts_differ():
     characters = Characters(np.zeros((3, 1, 1, 1), np.uint8), np.array(["a/X/1", "a/X/2", "b/X/1"]), 1)
     assert characters.alphabets.tolist() == [0, 0, 1]
@@ -149,8 +157,12 @@ def test_no_two_glyphs_are_the_same_and_drawings_of_one_are_alike(glyphs):
 
 
 def test_glyphs_are_repeatable():
-    draw = glyph_characters.__wrapped__  # it keeps what it has drawn
-    assert np.array_equal(draw(15, 2).images, draw(15, 2).images)
+    first = glyph_characters(15, 2)
+    kept = first.images.copy()
+    first.images[:] = 0  # the caller's own
+    assert np.array_equal(glyph_characters(15, 2).images, kept)
+    _characters.cache_clear()
+    assert np.array_equal(glyph_characters(15, 2).images, kept)
     for name in ("size", "drawings"):
         with pytest.raises(ValueError, match="is 0: expected at least 1"):
             glyph_characters(**{name: 0})

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from plastic_rl import LSTMCore, MemorylessCore, PlasticRNN, RNNCore, matching_hidden_size
+from plastic_rl.modules import controls
 from plastic_rl.modules.controls import count_parameters
 
 T, B, I, N = 9, 3, 4, 6  # noqa: E741
@@ -138,6 +139,35 @@ def test_a_state_carried_over_is_one_long_sequence(Core):
     first, state = core(input[:4])
     second, last = core(input[4:], state)
     assert_same((torch.cat([first, second]), last), core(input))
+
+
+@pytest.mark.parametrize("case", ["clamped", "inputless", "wide"])
+def test_the_first_state_is_the_callers(monkeypatch, case):
+    """What becomes of it after the forward pass is no part of the gradient."""
+    if case == "wide":
+        monkeypatch.setattr(controls, "WIDE", 0)
+        core = LSTMCore(I, N)
+    else:
+        core = RNNCore(0 if case == "inputless" else I, N)
+    input, state = torch.randn(T, B, core.input_size), draw_state(core)
+    options = {"clamp": torch.full((T, B, N), torch.nan)} if case == "clamped" else {}
+    found = []
+    for changed in (False, True):
+        core.zero_grad()
+        given = type(state)(*(part.detach().clone() for part in state))
+        output, _ = core(input, given, **options)
+        if changed:
+            given.hidden.mul_(0.5)
+        output.sum().backward()
+        found.append([p.grad.clone() for p in core.parameters() if p.grad is not None])
+    for kept, after in zip(*found, strict=True):
+        assert kept.equal(after)
+
+
+@CONTROLS
+def test_cores_are_made_of_any_dtype_and_where_they_are_wanted(Core):
+    assert {p.dtype for p in Core(I, N, dtype=torch.float64).parameters()} == {torch.float64}
+    assert all(p.is_meta for p in Core(I, N, device="meta").parameters())
 
 
 @CONTROLS

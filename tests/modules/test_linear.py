@@ -166,6 +166,34 @@ def test_a_rule_of_one_s_own():
     torch.testing.assert_close(layer(inputs, trace)[1], trace + T)
 
 
+class Scaled(torch.nn.Module):
+    """A rule that is trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.k = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, trace, pre, post, eta):
+        return trace + self.k * eta * pre.unsqueeze(-1) * post.unsqueeze(-2)
+
+
+def test_a_rule_that_is_trained_is_kept_once():
+    layer = layer_of(rule=Scaled())
+    assert {name for name in layer.state_dict() if "rule" in name} == {"rule.k"}
+    inputs, _, trace, _ = drawn()
+    layer(inputs, trace)[1].sum().backward()
+    assert layer.rule.k.grad != 0
+
+
+def test_labels_may_be_of_any_dtype():
+    layer = PlasticLinear(IN, OUT)
+    inputs, labels = torch.randn(OUT, 1, IN), torch.eye(OUT)[:, None]
+    for dtype in (torch.float64, torch.int64):
+        outputs, trace = layer(inputs, clamp=labels.to(dtype))
+        assert outputs.dtype == trace.dtype == torch.float32
+        assert trace.equal(layer(inputs, clamp=labels)[1])
+
+
 @pytest.mark.parametrize(
     ("settings", "count"),
     [({}, 2 * IN * OUT + 1), ({"alpha": "neuron"}, IN * OUT + OUT + 1), ({"alpha": "shared"}, IN * OUT + 2),

@@ -144,9 +144,14 @@ def test_new_weights_leave_eta_as_it_is():
 @pytest.mark.parametrize(("eta", "constrained"), [(-0.5, 0.0), (0.5, 0.5), (1.5, 1.0)])
 @pytest.mark.parametrize("learn_eta", [False, True])
 def test_constrained_eta_lies_between_0_and_1(eta, constrained, learn_eta):
-    rnn = PlasticRNN(I, N, eta=eta, learn_eta=learn_eta)
+    rnn = PlasticRNN(I, N, learn_eta=learn_eta)
+    with torch.no_grad():
+        rnn.eta.fill_(eta)
     rnn.constrain_()
     assert rnn.eta.item() == constrained
+    if eta != constrained:
+        with pytest.raises(ValueError, match=rf"eta is {eta}: expected 0 to 1"):
+            PlasticRNN(I, N, eta=eta)
 
 
 @pytest.mark.parametrize("options", [{}, {"rule": "clip", "bound": 0.5, "alpha": "neuron"}, {"rule": hebb}])

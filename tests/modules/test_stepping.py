@@ -151,7 +151,29 @@ def test_misuse_is_named(name):
         stepper.step(torch.zeros(3, I), no.float())
 
 
+@pytest.mark.parametrize("name", ["hebb", "reference", "rnn", "lstm"])
+def test_starts_of_episodes_are_the_callers(name):
+    core, input, starts = CORES[name](), torch.randn(T, 2, I), torch.zeros(2, dtype=torch.bool)
+    stepper = core.stepper(core.initial_state(2), T)
+    for t in range(T):
+        stepper.step(input[t], starts.fill_(t == 2))  # the same tensor, filled again and again
+    torch.testing.assert_close(stepper.replay(input), stepper.outputs)
+
+
+def test_steps_are_taken_in_inference_mode():
+    core, input, starts = CORES["hebb"](), torch.randn(T, 2, I), torch.zeros(2, dtype=torch.bool)
+    with torch.inference_mode():
+        stepper = core.stepper(core.initial_state(2), T)
+        outputs = torch.stack([stepper.step(now, starts) for now in input])
+        assert not stepper._fused.can_replay
+    torch.testing.assert_close(outputs, core(input)[0].detach())
+
+
 def test_a_state_that_does_not_fit_is_refused():
+    core = PlasticRNN(I, N)
+    with pytest.raises(ValueError, match="steps is 0: expected at least 1"):
+        core.stepper(core.initial_state(2), 0)
+    assert core.stepper((torch.zeros(2, N), torch.zeros(2, N, N)), 3).state.hidden.shape == (2, N)
     core = PlasticRNN(I, N)
     with pytest.raises(ValueError, match=r"trace has shape \(2, 17, 17\): expected \(3, 17, 17\)"):
         core.stepper(PlasticState(torch.zeros(3, N), torch.zeros(2, N, N)), 5)

@@ -1,7 +1,10 @@
 """The fused engine as an autograd function: what it saves, shares and returns."""
 
+import weakref
+
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from plastic_rl.rules import RULE_NAMES
 
@@ -27,6 +30,54 @@ def test_results_that_the_loss_leaves_out_add_nothing(Problem, rule, used):
         result, upstream = problem.run(engine)[used], problem.upstream[used]
         gradients.append(torch.autograd.grad(result, leaves, upstream))
     torch.testing.assert_close(*gradients)
+
+
+def test_a_hidden_state_is_a_tensor_of_its_own(Problem):
+    problem = Problem.draw(3, 2, 5)
+    problem.tensors["w"].requires_grad_()
+    outputs, hidden, _ = problem.run()
+    outputs.sum().backward(retain_graph=True)
+    hidden.detach_()[0] = 0
+    outputs.sum().backward()
+    assert hidden.untyped_storage().nbytes() == 2 * 5 * 8
+
+
+def test_what_backward_needed_is_freed_after_it(Problem):
+    problem = Problem.draw(40, 2, 64)
+    problem.tensors["w"].requires_grad_()
+    saved = []
+
+    def pack(tensor):
+        saved.append(weakref.ref(tensor))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        outputs = problem.run()[0]
+    large = [one for one in saved if one() is not None and one().numel() > 40 * 64]
+    assert len(large) >= 3
+    outputs.sum().backward()
+    alive = [one() for one in large if one() is not None]
+    assert all(any(tensor is known for known in problem.tensors.values()) or tensor is outputs for tensor in alive)
+
+
+@pytest.mark.parametrize("alpha", ["connection", "shared"])
+def test_transforms_of_pytorch_get_the_engine_that_they_can_see_into(Problem, alpha):
+    problem = Problem.draw(6, 2, 8, alpha=alpha)
+    u, w = problem.tensors["u"], problem.tensors["w"]
+
+    def outputs(w, u=u, engine="auto"):
+        return problem.run(engine, w=w, u=u)[0]
+
+    _, expected = torch.func.jvp(lambda w: outputs(w, engine="reference"), (w,), (w,))
+    assert expected.any()
+    torch.testing.assert_close(torch.func.jvp(outputs, (w,), (w,))[1], expected)
+    with torch.no_grad(), forward_ad.dual_level():
+        found = forward_ad.unpack_dual(outputs(forward_ad.make_dual(w, w))).tangent
+    torch.testing.assert_close(found, expected)
+    both = torch.func.vmap(outputs)(torch.stack([w, 0 * w]))
+    torch.testing.assert_close(both, torch.stack([outputs(w), outputs(0 * w)]))
+    with pytest.raises(ValueError, match=r"'fused' cannot be transformed by torch.func.*use engine='auto'"):
+        torch.func.vmap(lambda w: outputs(w, engine="fused"))(w[None])
 
 
 def test_no_graph_without_need(Problem):
@@ -118,12 +169,11 @@ def test_an_argument_changed_before_backward_is_an_error(Problem, saved):
         outputs.sum().backward()
 
 
-@pytest.mark.parametrize("result", ["outputs", "hidden"])
-def test_a_result_changed_before_backward_is_an_error(Problem, result):
+def test_a_result_changed_before_backward_is_an_error(Problem):
     problem = Problem.draw(6, 2, 5)
     problem.tensors["w"].requires_grad_()
-    outputs, hidden, trace = problem.run()
-    {"outputs": outputs, "hidden": hidden}[result].mul_(2)
+    outputs, _, trace = problem.run()
+    outputs.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         trace.sum().backward()
 

@@ -1,6 +1,9 @@
 """The fused engine against the reference, and both against numbers worked out by hand."""
 
 import itertools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -279,6 +282,35 @@ def test_a_thread_that_waited_for_long_goes_on_where_it_stood(two_threads):
 
     plan.run(steps)
     assert sorted(calls) == [(c0, c1, at) for c0, c1 in ((0, 1), (1, 3)) for at in (0, 4, 8)]
+
+
+def test_callers_at_the_same_time_do_not_wait_for_each_other(monkeypatch):
+    """Three shares of each of two callers wait for each other; two helpers are there to take them."""
+    submit = ThreadPoolExecutor.submit
+
+    def slowly(*args, **kwargs):
+        future = submit(*args, **kwargs)
+        time.sleep(0.05)
+        return future
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", slowly)
+    met = []
+
+    def call():
+        barrier = threading.Barrier(3)
+
+        def share(first, last):
+            barrier.wait(timeout=10)
+            met.append(first)
+
+        fused_cpu._share_out(share, 3, 3)
+
+    callers = [threading.Thread(target=call) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert sorted(met) == [0, 0, 1, 1, 2, 2]
 
 
 def test_an_interrupted_thread_is_not_waited_for(two_threads):

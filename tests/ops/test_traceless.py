@@ -107,6 +107,13 @@ def test_gradients_by_finite_differences(Problem):
     )
 
 
+def test_autocast_changes_nothing(Problem, assert_close):
+    problem = Problem.draw(5, 2, 20, alpha="shared").to(torch.float32)
+    expected = problem.solve("traceless")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_close(problem.solve("traceless"), expected, 0)
+
+
 def test_second_derivatives_are_refused(Problem):
     problem = Problem.draw(3, 2, 5, alpha="shared")
     w = problem.tensors["w"].requires_grad_()

@@ -300,6 +300,9 @@ def test_networks_that_cannot_be():
     for core in ("rnn", "lstm"):
         with pytest.raises(ValueError, match=f"a core {core} cannot classify characters: expected one of plastic, fix"):
             task_of().network(CoreSettings(core=core))
+    for settings in (CoreSettings(hidden_size=7), CoreSettings(init_alpha=3.0)):
+        with pytest.raises(ValueError, match="no use for hidden_size and init_alpha"):
+            task_of().network(settings)
 
 
 @pytest.mark.parametrize(("way", "shot", "accuracy"), [(5, 1, 0.8), (20, 1, 1.0), (3, 2, 0.0)])
