@@ -20,10 +20,10 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import check_for_correct_spaces, explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import (
     VecEnv,
-    VecEnvWrapper,
     VecMonitor,
     VecNormalize,
     VecTransposeImage,
+    unwrap_vec_wrapper,
 )
 from torch.nn import functional as F
 
@@ -407,7 +407,7 @@ class PlasticA2C(OnPolicyAlgorithm):
             arrays = self.env.env_method("get_state", indices=0)[0]
             # PyTorch's tensors of unsigned 64-bit numbers are newer than some versions that can read this.
             state["env"] = {name: torch.from_numpy(_as_signed(array)) for name, array in arrays.items()}
-            if (monitor := _monitor(self.env)) is not None:
+            if (monitor := unwrap_vec_wrapper(self.env, VecMonitor)) is not None:
                 state["returns"] = torch.as_tensor(monitor.episode_returns)
                 state["lengths"] = torch.as_tensor(monitor.episode_lengths)
         return state
@@ -439,7 +439,7 @@ class PlasticA2C(OnPolicyAlgorithm):
                 {n: a.view(current[n].dtype) if n in current and a.dtype.kind == "i" else a for n, a in arrays.items()},
                 indices=0,
             )
-            if (monitor := _monitor(self.env)) is not None and "returns" in state:
+            if (monitor := unwrap_vec_wrapper(self.env, VecMonitor)) is not None and "returns" in state:
                 monitor.episode_returns[:] = state["returns"].numpy()
                 monitor.episode_lengths[:] = state["lengths"].numpy()
 
@@ -548,15 +548,6 @@ def _existing(path: archive.File) -> archive.File:
     if isinstance(path, (str, pathlib.Path)) and not (pathlib.Path(path).is_file() or pathlib.Path(path).suffix):
         return pathlib.Path(path).with_suffix(".zip")
     return path
-
-
-def _monitor(env: Any) -> VecMonitor | None:
-    """The ``VecMonitor`` around an environment, if there is one."""
-    while isinstance(env, VecEnvWrapper):
-        if isinstance(env, VecMonitor):
-            return env
-        env = env.venv
-    return None
 
 
 def _moments(env: VecNormalize) -> dict[str, Any]:

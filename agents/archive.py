@@ -13,13 +13,12 @@ import zipfile
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-import safetensors.torch
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
 from plastic_rl.files import DamagedFileError as ArchiveError
-from plastic_rl.files import read_json, read_torch, read_weights, write_atomically
+from plastic_rl.files import read_json, read_torch, read_weights, weights_to_bytes, write_atomically
 
 CONFIG, WEIGHTS, TRAINING = "config.json", "policy.safetensors", "training.pt"
 LARGEST = 1 << 24  # numbers in an observation or an action: more than an agent can learn from
@@ -42,9 +41,7 @@ def write(file: File, archive: Archive) -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as bundle:
         bundle.writestr(CONFIG, json.dumps(archive.config, indent=2))
-        # Copies: Stable-Baselines3 has several names for the weights of one features extractor.
-        weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in archive.weights.items()}
-        bundle.writestr(WEIGHTS, safetensors.torch.save(weights))
+        bundle.writestr(WEIGHTS, weights_to_bytes(archive.weights))
         bundle.writestr(TRAINING, training.getvalue())
     if isinstance(file, (str, pathlib.Path)):
         write_atomically(pathlib.Path(file), content.getvalue())

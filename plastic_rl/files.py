@@ -6,7 +6,7 @@ import json
 import os
 import pickle
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,12 @@ def read_json(content: bytes, name: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise DamagedFileError(f"{name} is not a JSON object")
     return config
+
+
+def weights_to_bytes(weights: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """Write safetensors. A tensor may have several names, under each of which it is then kept."""
+    own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
+    return safetensors.torch.save(own, metadata)
 
 
 def read_weights(content: bytes, name: str) -> dict[str, Tensor]:

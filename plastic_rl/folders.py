@@ -23,12 +23,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 from torch import Tensor
 
 from plastic_rl.config import RunT
 from plastic_rl.errors import UsageError, UserError, invocation
-from plastic_rl.files import DamagedFileError, read_json, read_weights, write_atomically
+from plastic_rl.files import DamagedFileError, read_json, read_weights, weights_to_bytes, write_atomically
 
 try:
     import fcntl
@@ -204,9 +203,8 @@ def read_run(folder: Path, *kinds: type[RunT]) -> RunT:
 
 def write_model(folder: Path, state: Mapping[str, Tensor], unit: str, done: int) -> None:
     """Write model.safetensors: the weights, and after how many of a unit, such as steps, they were kept."""
-    # Copies: some networks use a tensor twice. What a module keeps beside tensors is in checkpoints only.
-    weights = {name: t.detach().cpu().clone().contiguous() for name, t in state.items() if isinstance(t, Tensor)}
-    write_atomically(folder / MODEL, safetensors.torch.save(weights, metadata={unit: str(done)}))
+    weights = {name: t for name, t in state.items() if isinstance(t, Tensor)}  # what else there is, checkpoints keep
+    write_atomically(folder / MODEL, weights_to_bytes(weights, {unit: str(done)}))
 
 
 def read_model(folder: Path, unit: str) -> tuple[dict[str, Tensor], int]:
