@@ -292,13 +292,13 @@ class MazeVectorEnv(_Yardsticks, VectorEnv[Observations, Ints, npt.NDArray[Any]]
             rewards[restart] = 0.0
             ended[restart] = False
         infos: dict[str, Any] = {}
-        any_ended = bool(np.count_nonzero(ended))
-        if any_ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
+        self._ended = ended
+        self._any_ended = bool(np.count_nonzero(ended))
+        if self._any_ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
             infos = self._final(ended)
             self.dynamics.begin(ended.nonzero()[0])
-            any_ended = False
-        self._ended = ended
-        self._any_ended = any_ended
+            self._ended = np.zeros_like(ended)
+            self._any_ended = False
         infos |= self._infos(self._everywhere)
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
         return self.dynamics.observe(), rewards, ended.copy(), truncated, infos
@@ -323,9 +323,7 @@ class MazeVectorEnv(_Yardsticks, VectorEnv[Observations, Ints, npt.NDArray[Any]]
 
     def get_state(self) -> dict[str, npt.NDArray[Any]]:
         """Return where every maze stands, random streams included, as arrays by name."""
-        # Before the first reset (None) no lifetime runs anywhere; after a restart in the same step, all run.
-        ended = self._ended.copy() if self._any_ended is not False else np.zeros_like(self._ended)
-        return {"seeded": self._seeded.copy(), "ended": ended, **self.dynamics.get_state()}
+        return {"seeded": self._seeded.copy(), "ended": self._ended.copy(), **self.dynamics.get_state()}
 
     def set_state(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """Go on from what ``get_state`` of as many mazes of the same kind returned.
@@ -384,11 +382,11 @@ class MazeVectorEnv(_Yardsticks, VectorEnv[Observations, Ints, npt.NDArray[Any]]
                 super().reset(seed=int(numbers[0]))
             self.dynamics.seed(keys_from_seeds([0 if one is None else int(one) for one in seed]), given)
             self._seeded |= given
-        unseeded = mask & ~self._seeded
+        unseeded = ~self._seeded  # also beyond the mask: these may begin by themselves, in the next step
         if unseeded.any():
             keys: Keys = self.np_random.integers(2**64, size=self.num_envs, dtype=np.uint64)
             self.dynamics.seed(keys, unseeded)
-            self._seeded |= unseeded
+            self._seeded[:] = True
 
     def _infos(self, mask: Bools) -> dict[str, Any]:
         infos: dict[str, Any] = self.dynamics.info()

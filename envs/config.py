@@ -6,6 +6,7 @@ from typing import Any
 
 GOALS = ("anywhere", "periphery")
 TELEPORTS = ("random", "center")
+LONGEST = 10**9  # steps in a lifetime
 
 
 def require_int(name: str, value: Any, minimum: int, odd: bool = False) -> int:
@@ -53,7 +54,7 @@ class MazeConfig:
 
     Attributes:
         size: cells a side, outer wall included; odd, at least 5.
-        lifetime: steps in a lifetime, at least 1.
+        lifetime: steps in a lifetime, from 1 to a billion.
         reward: what reaching the goal pays, above 0.
         wall_penalty: what moving into a wall costs, at least 0.
         view: cells a side of the square that the agent sees; odd.
@@ -84,6 +85,8 @@ class MazeConfig:
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        if self.lifetime > LONGEST:
+            raise ValueError(f"lifetime must be at most {LONGEST}, but is {self.lifetime}.")
 
     @property
     def observation_size(self) -> int:

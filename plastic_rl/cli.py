@@ -26,6 +26,7 @@ from plastic_rl.config import (
     TaskRun,
     Watch,
     check_core,
+    check_resumed,
 )
 from plastic_rl.errors import UsageError, UserError, invocation, program
 
@@ -86,7 +87,6 @@ def _resumed(config: MazeRun | TaskRun, folder: Path, words: Sequence[str]) -> M
         UsageError: it is of another command, or settings are given that a run cannot change.
     """
     from plastic_rl.folders import read_run
-    from plastic_rl.session import check_resumed
 
     kept = replace(read_run(folder, *RUNS.values()), resume=folder)
     if type(kept) is not type(config):
@@ -151,6 +151,7 @@ def _plain_values() -> ConstructorRegistry:
         int: ("INT", _whole_number),
         float: ("FLOAT", _number),
         Path: ("PATH", Path),
+        str: ("STR", str),
     }
     registry = ConstructorRegistry()
 

@@ -120,7 +120,7 @@ def compare(config: Compare) -> None:
     ]
     with Interruption() as interruption:
         try:
-            failed = _train([job for job in jobs if not job.finished], config.jobs or cores())
+            failed = _train([job for job in jobs if not job.finished], config.jobs or cores(), interruption)
         except KeyboardInterrupt:
             print("stopped; to go on, call the same command again")
             raise SystemExit(128 + interruption.number) from None
@@ -182,7 +182,7 @@ def hidden_sizes(config: Compare) -> dict[str, int]:
     }
 
 
-def _train(waiting: list[Job], at_a_time: int) -> list[Job]:
+def _train(waiting: list[Job], at_a_time: int, interruption: Interruption) -> list[Job]:
     """Train runs, some at a time, each in a process of its own; return those that failed."""
     running: dict[subprocess.Popen[bytes], Job] = {}
     failed = []
@@ -192,7 +192,8 @@ def _train(waiting: list[Job], at_a_time: int) -> list[Job]:
         while waiting or running:
             while waiting and len(running) < at_a_time:
                 job = waiting.pop()
-                running[job.start()] = job
+                with interruption.held_back():  # or a process could be begun that nobody ends
+                    running[job.start()] = job
                 print(f"{job.agent}, seed {job.config.seed}: begun", flush=True)
             time.sleep(0.2)
             for process in [process for process in running if process.poll() is not None]:

@@ -12,8 +12,10 @@ from tyro.conf import Positional
 
 from plastic_rl.errors import UsageError
 
-# Testing uses seeds from here on: they are never those of training.
+# Testing uses seeds from here on: they are never those of training, where mazes side by side have seeds that follow.
 FRESH = 1_000_000_000
+MOST_ENVS = 100_000_000
+MAY_CHANGE = ("threads", "device")  # what a run may go on with that it did not begin with, beside its length
 OF_PLASTICITY = {"rule", "alpha", "eta", "learn_eta", "init_alpha"}
 UNUSED: dict[str, set[str]] = {  # settings that mean nothing to a core
     "rnn": OF_PLASTICITY,
@@ -161,10 +163,12 @@ class MazeRun(Run):
         """Check what can be checked without the environment."""
         at_least = {
             "steps": 1, "envs": 1, "hidden_size": 1, "log_every": 1, "eval_episodes": 1, "decay_steps": 0,
-            "threads": 1, "n_steps": 1, "vf_coef": 0, "ent_coef": 0, "squared_prob_coef": 0, "checkpoint_every": 0,
+            "n_steps": 1, "vf_coef": 0, "ent_coef": 0, "squared_prob_coef": 0, "checkpoint_every": 0,
         }  # fmt: skip
         _require_at_least(self, at_least)
         _require_seed(self)
+        _require_threads(self)
+        _require(self, "envs", lambda v: v <= MOST_ENVS, f"at most {MOST_ENVS}")
         for name in ("gamma", "gae_lambda", "eta"):
             _require(self, name, lambda v: 0 <= v <= 1, "from 0 to 1")
         for name in ("learning_rate", "max_grad_norm"):
@@ -179,7 +183,7 @@ class MazeRun(Run):
     def env_kwargs(self) -> dict[str, Any]:
         """Return the settings of the maze; for other environments, those that were changed."""
         names = ("size", "lifetime", "view", "wall_penalty", "goal", "teleport")
-        wanted = names if "PlasticRL/" in self.env else changed(self).intersection(names)
+        wanted = names if is_own(self.env) else changed(self).intersection(names)
         return {name: getattr(self, name) for name in wanted}
 
     def agent_settings(self) -> dict[str, Any]:
@@ -257,12 +261,10 @@ class TaskRun(Run):
 
     def __post_init__(self) -> None:
         """Check what can be checked without the task."""
-        at_least = {
-            "episodes": 1, "threads": 1, "batch_size": 1, "decay_episodes": 0, "checkpoint_every": 0,
-            "eval_episodes": 1,
-        }  # fmt: skip
+        at_least = {"episodes": 1, "batch_size": 1, "decay_episodes": 0, "checkpoint_every": 0, "eval_episodes": 1}
         _require_at_least(self, at_least)
         _require_seed(self)
+        _require_threads(self)
         _require(self, "eta", lambda v: 0 <= v <= 1, "from 0 to 1")
         for name in ("learning_rate", "max_grad_norm"):
             _require(self, name, lambda v: 0 < v <= 1e30, "above 0 and at most 1e30")
@@ -319,6 +321,8 @@ class CompletionRun(TaskRun):
         """Check what can be checked without the task."""
         super().__post_init__()
         _require_at_least(self, {"hidden_size": 1, "init_scale": 0} | STEPS)
+        for name in ("init_scale", "init_alpha"):
+            _require(self, name, lambda v: abs(v) <= 1e30, "a number of at most 1e30 in size")
 
     def core_settings(self) -> dict[str, Any]:
         """Return the settings of the core."""
@@ -527,7 +531,7 @@ class Omniglot(TaskRun):
     @property
     def split_name(self) -> Literal["paper", "lake", "vinyals", "glyphs"]:
         """The split of the characters: that of the stand-in has the stand-in's name."""
-        return self.split or "glyphs"
+        return "glyphs" if self.data == "glyphs" else self.split or "paper"
 
     def task_settings(self) -> dict[str, Any]:
         """Return the settings of episodes and network."""
@@ -728,7 +732,11 @@ def _require_at_least(config: Any, at_least: Mapping[str, float]) -> None:
 
 
 def _require_seed(config: Any) -> None:
-    _require(config, "seed", lambda v: 0 <= v < FRESH, f"from 0 to {FRESH - 1}")
+    _require(config, "seed", lambda v: 0 <= v < FRESH - MOST_ENVS, f"from 0 to {FRESH - MOST_ENVS - 1}")
+
+
+def _require_threads(config: Any) -> None:
+    _require(config, "threads", lambda v: 1 <= v <= 1024, "from 1 to 1024")
 
 
 def _is_a(value: Any, kind: Any) -> bool:
@@ -751,6 +759,22 @@ def _require(config: Any, name: str, holds: Callable[[Any], bool], expected: str
 def changed(config: Any, kept: Any = None) -> set[str]:
     """Return the names of the settings that are not the default; or, if others were kept, not as they were."""
     return {f.name for f in fields(config) if getattr(config, f.name) != getattr(kept, f.name, f.default)}
+
+
+def is_own(env_id: str) -> bool:
+    """Whether an environment id, "id" or "module:id", is of a maze of this package."""
+    return env_id.rpartition(":")[2].startswith("PlasticRL/")
+
+
+def check_resumed(settings: Run, kept: Run) -> None:
+    """Check that settings to go on with are a run's own, but for its length and what else may change.
+
+    Raises:
+        UsageError: they differ in others.
+    """
+    if wrong := sorted(changed(settings, kept) - {kept.length, *MAY_CHANGE}):
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
+        raise UsageError(f"--resume goes on with the settings of the run: leave out {flags}")
 
 
 def check_core(config: MazeRun | TaskRun) -> None:

@@ -15,6 +15,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+# What reading a damaged file of ``torch.save`` raises.
+UNREADABLE = (
+    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, LookupError, TypeError,
+    AttributeError, AssertionError, OverflowError,
+)  # fmt: skip
+
 
 class DamagedFileError(ValueError):
     """A file is not what it should be, or damaged."""
@@ -24,11 +30,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Put a file in its place whole, whenever the process or the machine stops."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -70,7 +79,7 @@ def read_torch(content: bytes, name: str) -> dict[str, Any]:
     """Parse a dictionary that ``torch.save`` wrote, of tensors and plain values only, or raise DamagedFileError."""
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DamagedFileError(f"{name} is damaged or holds more than tensors; it was not run") from error
     if not isinstance(loaded, dict):
         raise DamagedFileError(f"{name} is not a dictionary")

@@ -21,13 +21,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from plastic_rl.config import RunT
 from plastic_rl.errors import UsageError, UserError, invocation
 from plastic_rl.files import DamagedFileError, read_json, read_weights, weights_to_bytes, write_atomically
+
+if TYPE_CHECKING:  # the settings are those of the command line, which the trainer does without
+    from plastic_rl.config import RunT
 
 try:
     import fcntl
@@ -185,7 +187,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def read_run(folder: Path, *kinds: type[RunT]) -> RunT:
+def read_run(folder: Path, *kinds: "type[RunT]") -> "RunT":
     """Read the settings of a run of one of some commands.
 
     Raises:
@@ -241,7 +243,7 @@ class Course:
         """
         try:
             return [{name: float(value) for name, value in row.items() if value} for row in self._texts()]
-        except ValueError as error:
+        except (ValueError, csv.Error) as error:
             raise UserError(f"{self.path} is damaged: {error}") from error
 
     def _texts(self) -> list[dict[str, str]]:
@@ -254,7 +256,7 @@ class Course:
         """Drop the rows after a value of the first column, and what a crash left of a line."""
         try:
             kept = [row for row in self._texts() if float(row[self.columns[0]]) <= done]
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, csv.Error) as error:
             raise UserError(f"{self.path} is damaged: {error}") from error
         content = io.StringIO()
         writer = csv.DictWriter(content, self.columns, lineterminator="\n", extrasaction="ignore")

@@ -228,9 +228,8 @@ class Panel:
         """Pixels of a length that is given for a maze of the usual size."""
         return round(length * self.unit)
 
-    def _say(self, words: str, x: int, y: int, size: float = 13, color: Color = FAINT, right: bool = False) -> None:
-        text = draw_text(self.pygame, words, size * self.unit, color)
-        self.canvas.blit(text, (x - text.get_width() if right else x, y))
+    def _say(self, words: str, x: int, y: int, size: float = 13, color: Color = FAINT) -> None:
+        self.canvas.blit(draw_text(self.pygame, words, size * self.unit, color), (x, y))
 
     def _show(self, picture: Frame, x: int, y: int) -> None:
         """Put a picture in its place, with a thin line around it."""

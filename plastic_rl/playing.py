@@ -1,4 +1,4 @@
-"""Agents at play: testing them, watching them, and playing oneself."""
+"""Agents at play: watching them, and playing oneself."""
 
 import itertools
 import os
@@ -14,7 +14,7 @@ import torch
 
 from plastic_rl import runs
 from plastic_rl.agents import PlasticA2C
-from plastic_rl.config import FRESH, MazeRun, Play, Watch
+from plastic_rl.config import FRESH, MazeRun, Play, Watch, is_own
 from plastic_rl.envs import MazeState, draw_maze, draw_view
 from plastic_rl.envs.rendering import TARGET_WIDTH, Frame, MazeWindow, captioned, has_display, tenths
 from plastic_rl.errors import UsageError, UserError, invocation
@@ -119,7 +119,7 @@ class Scene:
     def _rendered(self) -> Frame:
         try:
             frame = np.asarray(self.env.render())
-        except gym.error.Error as error:
+        except Exception as error:  # whatever a machine lacks that it needs to draw
             raise UserError(f"no picture can be drawn: {error}") from error
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
             given = f"{frame.dtype} {frame.shape}"
@@ -247,7 +247,7 @@ def _opponent(config: Play) -> tuple[PlasticA2C | None, str, dict[str, Any]]:
     if config.run is not None or runs.TRAINED.is_dir():
         folder = runs.chosen(config.run)
         agent, run = runs.load(folder)
-        if not run.env.rpartition(":")[2].startswith("PlasticRL/"):
+        if not is_own(run.env):
             raise UsageError(f"{folder} is of {run.env}: expected an agent of a maze of this package")
     wanted = {"size": config.size, "lifetime": config.lifetime}
     kwargs = run.env_kwargs() | {key: value for key, value in wanted.items() if value is not None}

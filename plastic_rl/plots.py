@@ -1,5 +1,6 @@
 """Pictures of a run: its learning curve, and a lifetime as an animation; what all figures have in common."""
 
+import io
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from plastic_rl.files import write_atomically
 from plastic_rl.tables import number
 
 COLORS = 64  # of an animation: enough for both sides of a heat map and for smooth edges
@@ -27,9 +29,9 @@ def new_figure(width: float, height: float) -> Any:
 
 def save(figure: Any, path: Path) -> None:
     """Put a figure in its place whole, as a PNG file."""
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, format="png")
-    temporary.replace(path)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    write_atomically(path, content.getvalue())
 
 
 def learning_curve(
@@ -143,16 +145,7 @@ def animation(path: Path, frames: Sequence[np.ndarray], fps: int) -> None:
     palette = Image.fromarray(np.concatenate(some)).quantize(COLORS, method=Image.Quantize.MEDIANCUT)
     images = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
     step = max(20, round(1000 / fps))
-    temporary = path.with_name(f".{path.name}")
-    try:
-        images[0].save(
-            temporary,
-            format="GIF",
-            save_all=True,
-            append_images=images[1:],
-            duration=[step] * (len(images) - 1) + [1500],
-            loop=0,
-        )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    durations = [step] * (len(images) - 1) + [1500]
+    content = io.BytesIO()
+    images[0].save(content, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+    write_atomically(path, content.getvalue())

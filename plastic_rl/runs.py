@@ -22,14 +22,8 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 
 from plastic_rl import folders
 from plastic_rl.agents import PlasticA2C, archive
-from plastic_rl.config import MazeRun
+from plastic_rl.config import MazeRun, is_own
 from plastic_rl.errors import UsageError, UserError
-from plastic_rl.folders import CONFIG as CONFIG
-from plastic_rl.folders import CURVE as CURVE
-from plastic_rl.folders import MODEL as MODEL
-from plastic_rl.folders import SUMMARY as SUMMARY
-from plastic_rl.folders import versions
-from plastic_rl.folders import write_json as write_json
 
 TRAINED = folders.TRAINED / "maze"  # the run folder that comes with the package
 CHECKPOINT, GIF = "checkpoint.zip", "lifetime.gif"
@@ -49,14 +43,21 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
         raise UserError(f"{folder} is a run of {config['command']}: expected one of maze, with an agent{hint}")
     if not isinstance(config.get("agent"), dict):
-        raise UserError(f"{folder / CONFIG} does not describe a run of this package")
+        raise UserError(f"{folder / folders.CONFIG} does not describe a run of this package")
     return config
 
 
 def write_config(folder: Path, config: MazeRun, agent: PlasticA2C) -> None:
     """Write a run's config.json."""
-    content = {"command": "maze", "run": config.to_json(), "agent": _lasting(agent.describe()), "versions": versions()}
-    write_json(folder / CONFIG, content)
+    folders.write_json(
+        folder / folders.CONFIG,
+        {
+            "command": "maze",
+            "run": config.to_json(),
+            "agent": _lasting(agent.describe()),
+            "versions": folders.versions(),
+        },
+    )
 
 
 def _lasting(description: dict[str, Any]) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def load_checkpoint(folder: Path, env: VectorEnv, device: str, **settings: Any) 
         if found.get(name) != value:
             raise UserError(
                 f"cannot go on from {path}: it is of another run, whose {name} is {found.get(name)}; "
-                f"that of {folder / CONFIG} is {value}"
+                f"that of {folder / folders.CONFIG} is {value}"
             )
     return agent, seconds
 
@@ -155,14 +156,15 @@ def check_spaces(folder: Path, observations: gym.Space, actions: gym.Space) -> N
         try:
             own = archive.space_from_json(description.get(name))
         except archive.ArchiveError as error:
-            raise UserError(f"{folder / CONFIG} is damaged: {name} is {error}") from error
+            raise UserError(f"{folder / folders.CONFIG} is damaged: {name} is {error}") from error
         if isinstance(space, Box) and is_image_space(space) and not is_image_space_channels_first(space):
             space = VecTransposeImage.transpose_space(space)  # as Stable-Baselines3 gives it to agents
         if own != space:
             kind, other = (f"{type(one).__name__} {one.shape or ''}".rstrip() for one in (own, space))
             differ = f"{kind}, not {other}" if kind != other else "of other bounds"
             raise UserError(
-                f"{folder / CONFIG} contradicts itself: its agent and its environment differ: {name} is {differ}"
+                f"{folder / folders.CONFIG} contradicts itself: its agent and its environment differ: "
+                f"{name} is {differ}"
             )
 
 
@@ -174,7 +176,7 @@ def make_vec(env_id: str, count: int, kwargs: dict[str, Any]) -> gym.vector.Vect
     """
     with named(env_id) as name:
         spec = gym.spec(name)
-        if spec.vector_entry_point is not None and spec.namespace == "PlasticRL":
+        if spec.vector_entry_point is not None and is_own(env_id):
             return gym.make_vec(name, num_envs=count, **kwargs)
         mode = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
         return gym.make_vec(name, num_envs=count, vectorization_mode="sync", vector_kwargs=mode, **kwargs)

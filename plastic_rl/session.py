@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from plastic_rl.config import Run, changed
 from plastic_rl.errors import UsageError, UserError, invocation
 from plastic_rl.folders import CONFIG, claimed
 from plastic_rl.tables import duration, number
 
-MAY_CHANGE = ("threads", "device")  # what a run may go on with that it did not begin with, beside its length
+# What PyTorch says in a RuntimeError when there is not enough memory, or could never be.
+NO_MEMORY = ("allocate memory", "out of memory", "size calculation overflowed")
 
 
 class Interruption:
@@ -42,6 +42,15 @@ class Interruption:
     def __exit__(self, *_: object) -> None:
         for which, handler in self._handlers.items():
             signal.signal(which, handler)
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Obey a first signal that comes meanwhile only afterwards."""
+        self.patient = True
+        yield
+        self.patient = False
+        if self.number:
+            raise KeyboardInterrupt
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         at_once = self.number or not self.patient
@@ -99,7 +108,7 @@ def session(command: str, memory: str) -> Iterator[Session]:
                 print(f"\nstopped; go on from the last checkpoint: {invocation(command, '--resume', this.folder)}")
             raise SystemExit(128 + interruption.number) from None
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
+            if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
                 raise UserError(f"there is not enough memory for {memory}") from error
             raise
 
@@ -127,17 +136,6 @@ def thread_count(config: Any) -> int:
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def check_resumed(settings: Run, kept: Run) -> None:
-    """Check that settings to go on with are a run's own, but for its length and what else may change.
-
-    Raises:
-        UsageError: they differ in others.
-    """
-    if wrong := sorted(changed(settings, kept) - {kept.length, *MAY_CHANGE}):
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
-        raise UsageError(f"--resume goes on with the settings of the run: leave out {flags}")
 
 
 class Progress:

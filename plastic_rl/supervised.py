@@ -242,10 +242,10 @@ def _flat(results: Results) -> dict[str, float]:
 
 def _draw_curve(path: Path, rows: list[dict[str, float]], trainer: Trainer, title: str) -> None:
     name = trainer.headline.replace("_", " ")
-    if trainer.validation is not None:
-        column = f"validation_{trainer.headline}"
-        points = [(row["episodes"], row[column]) for row in rows if column in row]
-        episodes, found = np.array(points).reshape(-1, 2).T
+    column = f"validation_{trainer.headline}"
+    points = [(row["episodes"], row[column]) for row in rows if column in row]
+    if points:
+        episodes, found = np.array(points).T
         learning_curve(path, episodes, found, title, ("episodes", f"{name} in validation"), {})
         return
     values = np.array([row[trainer.headline] for row in rows])

@@ -49,7 +49,7 @@ class Trainer:
         seed: of the episodes, and of PyTorch's own random numbers during training.
         checkpoint_every: seconds between checkpoints.
         log_every: episodes between rows of metrics.csv, which are means over the updates since the row before; 0: a
-            row for every update.
+            row for every update. What is left over when training ends is a row too, until it goes on.
         validate_every: episodes between validations, of a task that has data for them; 0: there are none.
         validation_episodes: in each validation, always the same.
         tensorboard: whether to log to TensorBoard too, into the run folder.
@@ -126,6 +126,8 @@ class Trainer:
         self._began: float | None = None
         self._sums: dict[str, float] = {}  # over the updates since the last row of metrics.csv
         self._updates = 0
+        self._logged = 0  # episodes at the last row that was due
+        self._validated = 0  # and at the last validation
         columns = ["episodes", "seconds", "loss", *task.measures, "gradient_norm", "learning_rate"]
         columns += ["eta"] if plastic_layers(network) else []
         columns += [f"validation_{name}" for name in ("loss", *task.measures)] if self.validation else []
@@ -146,7 +148,7 @@ class Trainer:
         if not (self.folder / CHECKPOINT).exists():
             self.save()
         folders.clear_leftovers(self.folder, FILES)
-        self.metrics.keep_until(self.episodes)
+        self.metrics.keep_until(self._logged)
         self._began = saved = time.perf_counter()
         recent: list[float] = []
         progress = Progress("episodes", episodes, self.episodes)
@@ -165,6 +167,8 @@ class Trainer:
                     self.save()
                     saved = time.perf_counter()
                 progress.show(self.episodes)
+            if self.episodes >= episodes and self._updates:  # only for now: a run that goes on has no such row
+                self._add_row({}, write)
         progress.close()
         self._before, self._began = self.seconds, None
         self.save()
@@ -217,9 +221,18 @@ class Trainer:
             self._sums[name] = self._sums.get(name, 0.0) + value
         if self.log_every and not found and not due(self.log_every):
             return
-        means = {name: value / self._updates for name, value in self._sums.items()} if self._updates > 1 else row
-        means |= {name: row[name] for name in ("episodes", "seconds", "learning_rate")} | found
-        self._sums, self._updates = {}, 0
+        self._add_row(found, write)
+        self._sums, self._updates, self._logged = {}, 0, self.episodes
+
+    def _add_row(self, found: dict[str, float], write: Callable[[dict[str, float]], None]) -> None:
+        """Write a row: means over the updates in hand, and what validation found."""
+        means = {name: value / self._updates for name, value in self._sums.items()}
+        now = {
+            "episodes": self.episodes,
+            "seconds": self.seconds,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+        }
+        means |= now | found
         self.metrics.add(means)
         write(means)
 
@@ -229,13 +242,21 @@ class Trainer:
         values = measure(self.validation, self.network, self.validation_episodes, VALIDATED)
         means = {name: value.double().mean().item() for name, value in values.items()}
         score = self.validation.score(means)
+        score = -math.inf if math.isnan(score) else score  # of all that are found, the worst
+        self._validated = self.episodes
         if self.best is None or score >= self.best["score"]:
             weights = copy.deepcopy(self.network.state_dict())
             self.best = {"score": score, "episodes": self.episodes, "network": weights}
         return {f"validation_{name}": value for name, value in means.items()}
 
     def use_best(self) -> int:
-        """Put the weights that are kept into the network; return after how many episodes they were."""
+        """Put the weights that are kept into the network; return after how many episodes they were.
+
+        The last weights are validated too, if that was not due when training ended.
+        """
+        if self.validation is not None and self._validated != self.episodes:
+            self._validate()
+            self._write_model()
         if self.best is not None:
             self.network.load_state_dict(self.best["network"])
         return self.best["episodes"] if self.best is not None else self.episodes
@@ -248,7 +269,7 @@ class Trainer:
             return
         from torch.utils.tensorboard import SummaryWriter
 
-        with SummaryWriter(str(self.folder)) as writer:
+        with SummaryWriter(str(self.folder), purge_step=self.episodes + 1) as writer:
 
             def write(row: dict[str, float]) -> None:
                 for name, value in row.items():
@@ -279,10 +300,14 @@ class Trainer:
                 "best": self.best,
                 "sums": self._sums,
                 "updates": self._updates,
+                "logged": self._logged,
             },
             content,
         )
         write_atomically(self.folder / CHECKPOINT, content.getvalue())
+        self._write_model()
+
+    def _write_model(self) -> None:
         kept = self.best or {"network": self.network.state_dict(), "episodes": self.episodes}
         folders.write_model(self.folder, kept["network"], "episodes", kept["episodes"])
 
@@ -308,6 +333,7 @@ class Trainer:
             else:
                 self.generator.manual_seed(MOVED + self.seed + self.episodes)
             self.best, self._sums, self._updates = kept.get("best"), kept.get("sums", {}), kept.get("updates", 0)
+            self._logged = kept.get("logged", self.episodes)
         except FileNotFoundError as error:
             raise UserError(f"{self.folder} has no {CHECKPOINT} to go on from") from error
         except DamagedFileError as error:

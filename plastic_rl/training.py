@@ -179,7 +179,7 @@ def _kept_agent(folder: Path, config: MazeRun, env: Any, schedule: Schedule) -> 
         folder, env, config.device, learning_rate=schedule, stats_window_size=_window(config)
     )
     assert config.steps is not None
-    if agent.num_timesteps >= config.steps and (folder / runs.SUMMARY).exists():
+    if agent.num_timesteps >= config.steps and (folder / folders.SUMMARY).exists():
         raise UsageError(
             f"{folder} has finished its {agent.num_timesteps} steps: to go on, give a larger number, "
             f"--steps {2 * agent.num_timesteps} for example"
@@ -217,7 +217,7 @@ def _run(folder: Path, config: MazeRun, agent: PlasticA2C, recorder: Recorder, t
 
 def _learn(folder: Path, config: MazeRun, agent: PlasticA2C, recorder: Recorder, this: Session) -> None:
     # They are of a shorter run.
-    for name in (runs.SUMMARY, runs.CURVE, runs.GIF):
+    for name in (folders.SUMMARY, folders.CURVE, runs.GIF):
         (folder / name).unlink(missing_ok=True)
     assert config.steps is not None
     left, done = config.steps - agent.num_timesteps, agent.num_timesteps
@@ -245,15 +245,15 @@ def _finish(folder: Path, config: MazeRun, agent: PlasticA2C, seconds: float) ->
     rows = [row for row in runs.Metrics(folder).rows() if "return_mean" in row]
     steps, returns = (np.array([row[name] for row in rows]) for name in ("steps", "return_mean"))
     labels = ("environment steps", "return per lifetime")
-    learning_curve(folder / runs.CURVE, steps, returns, title, labels, levels)
-    made = {"learning curve": folder / runs.CURVE}
+    learning_curve(folder / folders.CURVE, steps, returns, title, labels, levels)
+    made = {"learning curve": folder / folders.CURVE}
     try:
         write_lifetime(folder / runs.GIF, agent, config, config.seed, 12)
         made["a lifetime"] = folder / runs.GIF
     except UserError as error:
         print(f"no {runs.GIF}: {error}")
-    runs.write_json(
-        folder / runs.SUMMARY,
+    folders.write_json(
+        folder / folders.SUMMARY,
         {
             "steps": agent.num_timesteps,
             "updates": agent._n_updates,

@@ -25,11 +25,14 @@ class Lifetimes(NamedTuple):
 
     Attributes:
         rewards: ``(E, T)``.
-        hits: ``(E, T)`` booleans, whether the step reached the goal.
     """
 
     rewards: np.ndarray
-    hits: np.ndarray
+
+    @property
+    def hits(self) -> np.ndarray:
+        """Whether the step reached the goal, ``(E, T)`` booleans: nothing else pays."""
+        return self.rewards > 0
 
     def summary(self) -> dict[str, float | None]:
         """Return the mean return, its standard deviation, and how long hits take.
@@ -134,5 +137,4 @@ def live(
                 hit, starts = own[t] > 0, np.zeros(batch, bool)
                 since = np.where(since >= 0, since + 1, np.where(hit, 0, -1))
                 state = change(state, after, hit, since) if change else after
-    flat = rewards.transpose(0, 2, 1).reshape(-1, steps)[:lifetimes]
-    return Lifetimes(flat, flat > 0)
+    return Lifetimes(rewards.transpose(0, 2, 1).reshape(-1, steps)[:lifetimes])

@@ -77,6 +77,11 @@ def test_import_is_light(tmp_path, statement):
     }
 
 
+def test_the_trainer_does_without_the_command_line(tmp_path):
+    script = "import plastic_rl.trainer\nimport sys; print(*sys.modules)"
+    assert not {"tyro", "plastic_rl.config", "stable_baselines3"} & set(python("-c", script, cwd=tmp_path).split())
+
+
 def test_the_reference_engine_does_not_load_numba(tmp_path):
     script = (
         "import sys, torch, plastic_rl\n"

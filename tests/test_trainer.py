@@ -154,7 +154,7 @@ def test_rows_may_be_means_over_updates(tmp_path):
     trainer(tmp_path / "all", batch_size=2).train(24)
     trainer(tmp_path / "some", batch_size=2, log_every=7).train(24)
     single, means = rows(tmp_path / "all"), rows(tmp_path / "some")
-    assert [row["episodes"] for row in means] == ["8", "14", "22"]
+    assert [row["episodes"] for row in means] == ["8", "14", "22", "24"]
     first = 0
     for row in means:
         last = int(row["episodes"]) // 2
@@ -199,6 +199,41 @@ def test_the_best_in_validation_is_kept(tmp_path, few_shot):
     assert equal(last, kept) == (best == len(found) - 1)
     mean = measure(few_shot.validation(), run.network, 50, 3_000_000_000)["accuracy"].mean().item()
     assert mean == pytest.approx(max(scores), abs=1e-5)
+
+
+def test_the_last_weights_are_validated_too(tmp_path, few_shot):
+    """Also if that was not due, but a run that goes on knows nothing of it."""
+    settings = {"batch_size": 2, "validate_every": 6, "validation_episodes": 50, "learning_rate": 0.01}
+    run = trainer(tmp_path / "parts", few_shot, **settings)
+    run.train(10)
+    run.best["score"] = -1.0
+    assert run.use_best() == 10
+    kept, episodes = folders.read_model(tmp_path / "parts", "episodes")
+    assert equal(kept, weights(run))
+    assert episodes == 10
+    on = trainer(tmp_path / "parts", few_shot, **settings)
+    on.restore()
+    whole = trainer(tmp_path / "whole", few_shot, **settings)
+    for one in (on, whole):
+        one.train(12)
+    assert on.best["episodes"] == whole.best["episodes"]
+    assert equal(on.best["network"], whole.best["network"])
+
+
+def test_a_score_that_is_no_number_is_the_worst(tmp_path, few_shot, monkeypatch):
+    scores = iter([math.nan, 0.5, math.nan, 0.4])
+    monkeypatch.setattr(FewShotClassification, "score", lambda *_: next(scores))
+    run = trainer(tmp_path, few_shot, batch_size=2, validate_every=2, validation_episodes=5)
+    run.train(8)
+    assert run.use_best() == 4
+
+
+def test_a_run_that_is_too_short_for_a_row_has_one(tmp_path):
+    run = trainer(tmp_path, log_every=100)
+    run.train(4)
+    assert [row["episodes"] for row in rows(tmp_path)] == ["4"]
+    run.train(110)
+    assert [row["episodes"] for row in rows(tmp_path)] == ["100", "110"]
 
 
 def test_validation_changes_nothing_in_training(tmp_path, few_shot):

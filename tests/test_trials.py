@@ -31,7 +31,7 @@ def plastic(env):
 
 def test_summary_of_a_few_hits_counted_by_hand():
     rewards = np.array([[0, 10, -0.1, 0, 10, 10], [0, 0, 0, 0, 0, -0.1], [0, 0, 10, 0, 0, 0]])
-    found = Lifetimes(rewards, rewards > 0).summary()
+    found = Lifetimes(rewards).summary()
     assert found["return_mean"] == pytest.approx((29.9 - 0.1 + 10) / 3)
     assert found["return_std"] == pytest.approx(np.std([29.9, -0.1, 10]))
     assert found["share_with_a_hit"] == pytest.approx(2 / 3)
@@ -40,7 +40,7 @@ def test_summary_of_a_few_hits_counted_by_hand():
 
 
 def test_without_hits_there_are_no_steps_to_them():
-    found = Lifetimes(np.zeros((2, 5)), np.zeros((2, 5), bool)).summary()
+    found = Lifetimes(np.zeros((2, 5))).summary()
     assert (found["steps_to_first_hit"], found["steps_between_hits"]) == (None, None)
 
 

@@ -25,7 +25,12 @@ PATIENCE = 30  # seconds to wait for a server that says nothing
 MOST_ENTRIES = 1000  # of a tar archive: damaged ones can go on for ever
 LARGEST_ZIP = 100_000_000  # bytes
 MOST_FILES = 100_000  # in a zip archive
-OTHER = 10_000_000  # bytes that may be in an archive beside what is wanted
+MOST_BYTES = 100_000_000  # of what is read out of a zip archive
+OTHER = 10_000_000  # bytes that may be in a tar archive beside what is wanted
+# What reading a damaged zip archive raises. RuntimeError: it is encrypted, or compressed in some other way.
+DAMAGED_ZIP = (
+    zipfile.BadZipFile, zlib.error, EOFError, ValueError, OverflowError, struct.error, RuntimeError, LookupError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -156,10 +161,11 @@ def read_zip(path: Path, wanted: re.Pattern[str], limit: int) -> dict[str, bytes
         The contents, by name.
 
     Raises:
-        UserError: the archive is damaged or too large, has names that lead out of it, or a wanted name is no plain
-            file, too large, or there twice.
+        UserError: the archive is damaged, it or its contents are too large, it has names that lead out of it, or a
+            wanted name is no plain file, too large, or there twice.
     """
     found: dict[str, bytes] = {}
+    left = MOST_BYTES
     check_size(str(path), path.stat().st_size, LARGEST_ZIP)
     content = io.BytesIO(path.read_bytes())  # so what fails from here on is the archive, not the disk
     try:
@@ -181,9 +187,9 @@ def read_zip(path: Path, wanted: re.Pattern[str], limit: int) -> dict[str, bytes
                 with archive.open(entry) as file:
                     found[name] = file.read(limit + 1)
                 check_size(f"{name} in {path}", len(found[name]), limit)
-    # RuntimeError: it is encrypted; NotImplementedError: it is compressed in some other way.
-    except (
-        zipfile.BadZipFile, zlib.error, EOFError, ValueError, OverflowError, struct.error, RuntimeError, LookupError,
-    ) as error:  # fmt: skip
+                left -= len(found[name])
+                if left < 0:
+                    raise UserError(f"{path} holds more than {MOST_BYTES:,} bytes of what is wanted: get it anew")
+    except DAMAGED_ZIP as error:
         raise UserError(f"{path} is damaged, or no .zip archive ({error}): get it anew") from error
     return found

@@ -22,7 +22,6 @@ class Characters:
     Attributes:
         images: ``(characters, drawings, size, size)`` uint8, ink 255, paper 0.
         names: ``(characters,)``, in order, each ``part/alphabet/character``.
-        size: pixels a side.
 
     Raises:
         ValueError: the arrays are not as described.
@@ -30,13 +29,14 @@ class Characters:
 
     images: np.ndarray
     names: np.ndarray
-    size: int
 
     def __post_init__(self) -> None:
         """Check that the arrays fit each other."""
-        expected = (len(self.names), *self.images.shape[1:2], self.size, self.size)
-        if self.images.shape != expected or self.images.dtype != np.uint8 or self.names.dtype.kind != "U":
-            raise ValueError(f"images are {self.images.dtype} {self.images.shape}: expected uint8 {expected}")
+        images, count = self.images, len(self.names)
+        fits = images.ndim == 4 and len(images) == count and images.shape[2] == images.shape[3]
+        if not fits or images.dtype != np.uint8 or self.names.dtype.kind != "U":
+            expected = f"uint8 ({count}, drawings, size, size) and as many names"
+            raise ValueError(f"images are {images.dtype} {images.shape}: expected {expected}")
 
     @property
     def alphabets(self) -> np.ndarray:
@@ -45,7 +45,7 @@ class Characters:
 
     def chosen(self, which: np.ndarray) -> "Characters":
         """Return some of the characters, by their numbers."""
-        return Characters(self.images[which], self.names[which], self.size)
+        return Characters(self.images[which], self.names[which])
 
 
 @dataclass(frozen=True)

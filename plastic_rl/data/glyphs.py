@@ -39,7 +39,7 @@ def glyph_characters(size: int = 31, drawings: int = 20) -> Characters:
         if value < 1:
             raise ValueError(f"{name} is {value}: expected at least 1")
     images, names = _characters(size, drawings)
-    return Characters(images.copy(), names.copy(), size)
+    return Characters(images.copy(), names.copy())
 
 
 @lru_cache(maxsize=1)

@@ -3,14 +3,21 @@
 import hashlib
 import io
 import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from plastic_rl.data.archives import Published, cache_folder, check_size, download, read_zip
+from plastic_rl.data.archives import (
+    DAMAGED_ZIP,
+    LARGEST_ZIP,
+    Published,
+    cache_folder,
+    check_size,
+    download,
+    read_zip,
+)
 from plastic_rl.data.characters import Characters
 from plastic_rl.errors import UserError
 from plastic_rl.files import write_atomically
@@ -29,7 +36,7 @@ SOURCES = "images_background.zip and images_evaluation.zip"
 
 
 def omniglot_characters(folder: Path | str | None = None, size: int = 31) -> Characters:
-    """Load all characters, shrunk to squares of ``size`` pixels; ink is 1, paper 0.
+    """Load all characters, shrunk to squares of ``size`` pixels; ink is 255, paper 0.
 
     Drawings are decoded once; then they are kept in the user's cache as bytes, 31 MB of them at 31 pixels.
 
@@ -37,6 +44,9 @@ def omniglot_characters(folder: Path | str | None = None, size: int = 31) -> Cha
         folder: holds ``images_background.zip`` and ``images_evaluation.zip``, or folders of these names with what is
             in them. None: the archives are downloaded on first use, verified, and kept in the user's cache.
         size: pixels a side.
+
+    Returns:
+        1,623 characters, whose images are ``(1623, 20, size, size)`` bytes.
 
     Raises:
         UserError: the data cannot be downloaded, are not there, or are damaged.
@@ -46,7 +56,7 @@ def omniglot_characters(folder: Path | str | None = None, size: int = 31) -> Cha
         raise ValueError(f"image_size is {size}: expected from 1 to {SIDE}")
     sources = [download(archive) for archive in ARCHIVES] if folder is None else _find(Path(folder))
     path = cache_folder() / f"omniglot-{size}-{_identity(sources)}.npz"
-    characters = _read_cache(path, size)
+    characters = _read_cache(path)
     if characters is None:
         print(f"omniglot: drawings are shrunk to {size} pixels, once, and kept in {path.parent}", flush=True)
         characters = _decoded(sources, size)
@@ -82,7 +92,7 @@ def _identity(sources: list[Path]) -> str:
     kept = hashlib.sha256(b"1")  # of the version of the cache
     for source in sources:
         if source.is_file():
-            check_size(str(source), source.stat().st_size, 100_000_000)
+            check_size(str(source), source.stat().st_size, LARGEST_ZIP)
             kept.update(source.read_bytes())
         else:
             for path in sorted(source.rglob("*.png")):
@@ -91,12 +101,12 @@ def _identity(sources: list[Path]) -> str:
     return kept.hexdigest()[:16]
 
 
-def _read_cache(path: Path, size: int) -> Characters | None:
+def _read_cache(path: Path) -> Characters | None:
     """What was kept there; None if there is nothing, or it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return Characters(kept["images"], kept["names"], size)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return Characters(kept["images"], kept["names"])
+    except (OSError, MemoryError, *DAMAGED_ZIP):
         return None
 
 
@@ -119,7 +129,7 @@ def _decoded(sources: list[Path], size: int) -> Characters:
             raise UserError(f"{name} has {len(images)} drawings: expected {DRAWINGS}; get Omniglot anew from {URL}")
     names = sorted(drawings)
     arrays = [[drawings[name][drawing] for drawing in sorted(drawings[name])] for name in names]
-    return Characters(np.array(arrays, np.uint8), np.array(names), size)
+    return Characters(np.array(arrays, np.uint8), np.array(names))
 
 
 def _files(source: Path) -> Iterator[tuple[str, bytes]]:

@@ -94,6 +94,10 @@ class Completion(Task[CompletionEpisodes]):
         first = len(outputs) - 1 - (self.queries - 1) * self.test_steps
         return outputs[first :: self.test_steps].flatten(0, 1)
 
+    def per_episode(self, values: Tensor) -> Tensor:
+        """Return the mean over an episode's queries, ``(B,)``, of ``(Q * B,)`` values."""
+        return values.unflatten(0, (self.queries, -1)).mean(0)
+
     def loss(self, prediction: Tensor, episodes: CompletionEpisodes) -> Tensor:
         """Return the squared error summed over elements, averaged over queries and episodes."""
         return (prediction - episodes.target).square().sum(-1).mean()

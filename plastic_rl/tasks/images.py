@@ -94,14 +94,14 @@ class ImageCompletion(Completion):
         return upper == top
 
     def metrics(self, prediction: Tensor, episodes: CompletionEpisodes) -> dict[str, Tensor]:
-        """Return ``squared_error`` and ``correlation`` over the erased half."""
+        """Return ``squared_error`` and ``correlation`` over the erased half, the means over an episode's queries."""
         where = episodes.erased
         apart = [x - mean_where(x, where).unsqueeze(-1) for x in (prediction, episodes.target)]
         (xx, xy), (_, yy) = ([mean_where(a * b, where) for b in apart] for a in apart)
         return {
-            "squared_error": mean_where((prediction - episodes.target).square(), where),
+            "squared_error": self.per_episode(mean_where((prediction - episodes.target).square(), where)),
             # Of an image without any contrast it is not defined: 0.
-            "correlation": xy / (xx * yy).clamp_min(1e-12).sqrt(),
+            "correlation": self.per_episode(xy / (xx * yy).clamp_min(1e-12).sqrt()),
         }
 
     def draw(self, path: Path, prediction: Tensor, episodes: CompletionEpisodes) -> None:

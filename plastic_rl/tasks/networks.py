@@ -110,14 +110,12 @@ def completion_network(settings: CoreSettings, items: int, drive: Drive = "clamp
     """
     if drive not in get_args(Drive):
         raise ValueError(f"unknown drive {drive!r}: expected one of {', '.join(get_args(Drive))}")
+    if drive == "add" and settings.core != "plastic":
+        raise ValueError(f"a core {settings.core} cannot be driven by {drive!r}: expected 'clamp'")
     if settings.core == "lstm":
         return ReadoutNetwork(settings.sized(items + 1), items)
     settings = settings.sized(items + 1, least=items + 1)
-    if drive == "clamp":
-        return ClampedNetwork(settings, items)
-    if settings.core != "plastic":
-        raise ValueError(f"a core {settings.core} cannot be driven by {drive!r}: expected 'clamp'")
-    return AddedNetwork(settings, items)
+    return (ClampedNetwork if drive == "clamp" else AddedNetwork)(settings, items)
 
 
 def _with_bias(shown: Tensor, size: int) -> Tensor:

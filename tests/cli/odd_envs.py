@@ -26,7 +26,18 @@ class Odd(gym.Env):
         return self.observation_space.sample(), self.reward, False, self.steps == 10, {}
 
 
+class Blind(Odd):
+    """Can draw, but on no machine."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - as in Gymnasium
+
+    def render(self):
+        raise RuntimeError("OpenGL cannot be initialized")
+
+
 gym.register("Odd/Plain-v0", Odd)
+gym.register("Odd/Blind-v0", Blind)
+gym.register("MyPlasticRL/Plain-v0", Odd)
 gym.register("Odd/Dict-v0", Odd, kwargs={"observation_space": spaces.Dict(a=FLAT, b=FLAT)})
 gym.register("Odd/Many-v0", Odd, kwargs={"action_space": spaces.MultiDiscrete([2, 3])})
 gym.register("Odd/Image-v0", Odd, kwargs={"observation_space": spaces.Box(0, 255, (36, 36, 3), np.uint8)})

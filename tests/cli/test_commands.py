@@ -13,7 +13,7 @@ from PIL import Image
 
 import plastic_rl
 from plastic_rl import folders, runs
-from plastic_rl.config import FRESH, Evaluate, Images, MazeRun, Memorize
+from plastic_rl.config import FRESH, MOST_ENVS, RUNS, Compare, Curves, Evaluate, MazeRun, Play, Watch
 from plastic_rl.evaluation import TOGETHER, _random_return, assess, comparison
 from plastic_rl.tables import duration, number, table
 from plastic_rl.trials import ABLATIONS
@@ -21,6 +21,9 @@ from plastic_rl.trials import ABLATIONS
 from .conftest import begin
 
 ROOT = Path(__file__).parents[2]
+COMMANDS = {
+    **RUNS, "compare": Compare, "curves": Curves, "evaluate": Evaluate, "watch": Watch, "play": Play,
+}  # fmt: skip
 PROGRAMS = {
     "train.py": (str(ROOT / "train.py"),),
     "module": ("-m", "plastic_rl.cli"),
@@ -34,24 +37,23 @@ def test_every_way_to_call_the_program_does_the_same(command, tmp_path, program)
         pytest.skip("not installed as a script")
     result = command("--help", cwd=tmp_path, program=program)
     assert result.returncode == 0
-    for name in ("maze", "memorize", "images", "evaluate", "watch", "play"):
+    for name in COMMANDS:
         assert f"• {name} " in result.stdout
-    called = result.stdout.split()[1:4]
-    assert {"train.py": "python", "plastic_rl.cli": "python"}.get(program[-1], called[0]) == called[0]
+    called = {"train.py": f"python {program[-1]} ", "plastic_rl.cli": "python -m plastic_rl.cli ", "plastic-rl": ""}
+    assert result.stdout.startswith(f"usage: {called[Path(program[-1]).name] or 'plastic-rl '}")
     result = command("maze", "--steps", "-5", cwd=tmp_path, program=program)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "plastic-rl: error: --steps is -5: expected at least 1\n"
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["maze", "memorize", "images", "evaluate", "watch", "play"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_explains_every_option(call, name):
     code, out, _ = call(name, "--help")
     assert code == 0
-    config = {"maze": MazeRun, "memorize": Memorize, "images": Images, "evaluate": Evaluate}.get(name)
-    for field in fields(config) if config else ():
+    for field in fields(COMMANDS[name]):
         flag = field.name.replace("_", "-")
-        assert f"--{flag} " in out or f"--no-{flag} " in out or flag == "run"
+        assert f"--{flag} " in out or f"--no-{flag} " in out or flag in ("run", "runs")
     assert "{None}" not in out
     if name in ("watch", "play"):
         assert "Keys:" in out
@@ -239,6 +241,20 @@ def test_an_environment_of_the_user_s_own_module_that_draws_nothing(call):
     assert "draws no pictures" in error
 
 
+def test_a_machine_that_cannot_draw_an_environment_still_finishes(call):
+    words = ["--steps", 80, "--hidden-size", 8, "--envs", 2, "--n-steps", 20, "--eval-episodes", 3, "--threads", 1]
+    code, out, error = call("maze", "--env", "odd_envs:Odd/Blind-v0", "--out", "blind", *words)
+    assert code == 0, error
+    assert "no lifetime.gif: no picture can be drawn: OpenGL cannot be initialized" in out
+    assert Path("blind/summary.json").exists()
+
+
+def test_an_environment_of_a_like_name_is_no_maze(call):
+    words = ["--steps", 80, "--hidden-size", 8, "--envs", 2, "--n-steps", 20, "--eval-episodes", 3, "--threads", 1]
+    code, _, error = call("maze", "--env", "odd_envs:MyPlasticRL/Plain-v0", "--out", "like", *words)
+    assert code == 0, error
+
+
 def test_a_run_on_images_is_trained_tested_and_gone_on_with(call):
     words = ["--hidden-size", 4, "--envs", 2, "--n-steps", 5, "--eval-episodes", 2, "--threads", 1, "--steps", 20]
     assert call("maze", "--env", "odd_envs:Odd/Image-v0", "--out", "seen", *words)[0] == 0
@@ -285,8 +301,12 @@ def test_runs_begun_at_the_same_moment_do_not_meet(here, monkeypatch):
     assert len({folders.create(None, "maze") for _ in range(3)}) == 3
 
 
-def test_tests_never_use_seeds_of_training():
-    assert MazeRun(seed=FRESH - 1).seed < FRESH
+def test_tests_never_use_seeds_of_training(refused):
+    last = FRESH - MOST_ENVS - 1
+    run = MazeRun(seed=last, envs=MOST_ENVS)
+    assert run.seed + run.envs - 1 < FRESH  # mazes side by side have seeds that follow each other
+    assert f"--seed is {last + 1}: expected from 0 to {last}" in refused("maze", "--seed", last + 1, code=2)
+    assert "--envs is 100000001: expected at most 100000000" in refused("maze", "--envs", MOST_ENVS + 1, code=2)
 
 
 def test_a_folder_with_a_killed_run_s_leftovers_only_is_empty(here):

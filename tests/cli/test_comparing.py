@@ -1,6 +1,9 @@
 import csv
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import asdict
 
@@ -59,6 +62,22 @@ def test_a_level_is_reached_when_it_is_first_reached():
 def test_what_was_not_reached_counts_in_the_median():
     assert _median([1.0, None, 3.0]) == 3.0
     assert _median([None, None, 3.0]) is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent in another way there")
+def test_a_signal_while_a_run_begins_ends_that_run_too(call, monkeypatch, tmp_path):
+    begun = []
+
+    def start(job):
+        begun.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True))
+        os.kill(os.getpid(), signal.SIGINT)
+        return begun[-1]
+
+    monkeypatch.setattr("plastic_rl.comparing.Job.start", start)
+    code, said, _ = call("compare", "--out", tmp_path / "comparison", *SMALL, "--agents", "rnn", "--seeds", 3)
+    assert code == 128 + signal.SIGINT
+    assert "to go on, call the same command again" in said
+    assert [process.poll() is not None for process in begun] == [True]
 
 
 def test_a_comparison_goes_on_and_ends_with_a_figure(call, refused, tmp_path):

@@ -66,6 +66,8 @@ def test_a_call_that_cannot_be_read(call, words, says):
         (["--learning-rate", "nan"], "--learning-rate is nan: expected above 0"),
         (["--learning-rate", "1e38"], "--learning-rate is 1e+38: expected above 0 and at most"),
         (["--seed", "-1"], "--seed is -1"),
+        (["--threads", "1e12"], "--threads is 1000000000000: expected from 1 to 1024"),
+        (["--lifetime", "1e30"], "lifetime must be at most 1000000000"),
         (["--seed", "5000000000"], "--seed is 5000000000"),
         (["--size", "6"], "size must be an odd whole number, at least 5, but is 6"),
         (["--size", "3"], "size must be an odd whole number, at least 5, but is 3"),
@@ -94,6 +96,7 @@ def test_a_missing_gpu_is_not_silently_replaced(refused):
 
 def test_more_memory_than_there_is(refused):
     assert "memory for 32 environments x 10000000" in refused("maze", "--hidden-size", "10000000", code=1)
+    assert "not enough memory" in refused("memorize", "--hidden-size", "1e10", code=1)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +210,7 @@ def first_half(content):
         ("checkpoint.zip", None, "has no checkpoint.zip to go on from"),
         ("metrics.csv", lambda _: b"\xff\x00", "metrics.csv is damaged"),
         ("metrics.csv", lambda _: b"steps\nmany\n", "metrics.csv is damaged"),
+        ("metrics.csv", lambda _: b"steps\n" + b"1" * 200_000 + b"\n", "metrics.csv is damaged"),
     ],
 )
 def test_resume_of_a_damaged_run(refused, run, name, damage, says):
@@ -231,12 +235,12 @@ PICKLE = b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR."
 @pytest.mark.parametrize("words", [["evaluate", "run", "--episodes", 2], ["watch", "run", "--gif", "new.gif"]])
 @pytest.mark.parametrize("damage", [None, first_half, lambda _: b"", lambda _: PICKLE])
 def test_a_model_that_cannot_be_loaded(refused, run, words, damage):
-    model = run / runs.MODEL
+    model = run / folders.MODEL
     if damage is None:
         model.unlink()
     else:
         model.write_bytes(damage(model.read_bytes()))
-    assert runs.MODEL in refused(*words, code=1)
+    assert folders.MODEL in refused(*words, code=1)
     assert {path.name for path in Path().iterdir()} == {"run"}
 
 

@@ -182,9 +182,7 @@ def test_without_a_network_there_is_a_clear_answer(refused, monkeypatch):
 
 
 def test_a_split_of_other_characters(refused, monkeypatch):
-    few = Characters(
-        np.zeros((70, 20, 31, 31), np.uint8), np.array([f"images_background/A/{k}" for k in range(70)]), 31
-    )
+    few = Characters(np.zeros((70, 20, 31, 31), np.uint8), np.array([f"images_background/A/{k}" for k in range(70)]))
     monkeypatch.setattr("plastic_rl.supervised.omniglot_characters", lambda *_: few)
     says = {"vinyals": "of all 1623 characters of Omniglot: there are 70", "paper": "sets 60 characters aside"}
     for split, text in says.items():

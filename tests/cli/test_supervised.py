@@ -282,6 +282,8 @@ def test_the_presets_are_the_paper_s():
         (["images", "--cycles", "0"], "--cycles is 0: expected at least 1"),
         (["images", "--test-steps", "0"], "--test-steps is 0"),
         (["images", "--data", "synthetic", "--data-dir", "x"], "--data-dir is for photographs"),
+        (["memorize", "--init-alpha", "nan"], "--init-alpha is nan: expected a number of at most 1e30 in size"),
+        (["memorize", "--core", "lstm", "--drive", "add"], "a core lstm cannot be driven by 'add'"),
         (["images", "--data", "synthetic", "--hidden-size", "1024"], "hidden_size is 1024: expected at least 1025"),
     ],
 )

@@ -39,7 +39,7 @@ def omniglot():
     )
     numbers = np.arange(len(names))
     images = np.stack([numbers // 256, numbers % 256], 1).astype(np.uint8)
-    return Characters(images[:, :, None, None], np.array(names), 1)
+    return Characters(images[:, :, None, None], np.array(names))
 
 
 def names_of(split):
@@ -86,7 +86,7 @@ def test_vinyals_split_is_the_field_s_list(omniglot):
 
 def few(count, part="images_background"):
     names = np.array([f"{part}/A/character{k:02}" for k in range(count)])
-    return Characters(np.zeros((count, 2, 1, 1), np.uint8), names, 1)
+    return Characters(np.zeros((count, 2, 1, 1), np.uint8), names)
 
 
 @pytest.mark.parametrize(
@@ -106,23 +106,26 @@ def test_a_split_that_cannot_be(characters, split, says):
 
 def test_characters_may_have_any_names():
     images = np.zeros((200, 1, 1, 1), np.uint8)
-    characters = Characters(images, np.array([f"{k}" if k % 2 else f"a/{k}" for k in range(200)]), 1)
+    characters = Characters(images, np.array([f"{k}" if k % 2 else f"a/{k}" for k in range(200)]))
     parts = split_characters(characters, "paper")
     assert [len(part.names) for part in (parts.training, parts.validation, parts.test)] == [40, 60, 100]
 
 
 def test_alphabets_of_the_same_name_in_two_parts_differ():
-    characters = Characters(np.zeros((3, 1, 1, 1), np.uint8), np.array(["a/X/1", "a/X/2", "b/X/1"]), 1)
+    characters = Characters(np.zeros((3, 1, 1, 1), np.uint8), np.array(["a/X/1", "a/X/2", "b/X/1"]))
     assert characters.alphabets.tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize(
-    ("images", "size"),
-    [(np.zeros((2, 3, 4, 5), np.uint8), 4), (np.zeros((2, 3, 4, 4)), 4), (np.zeros((1, 3, 4, 4), np.uint8), 4)],
-)
-def test_arrays_that_are_no_characters(images, size):
+    "images",
+    [
+        np.zeros((2, 3, 4, 5), np.uint8), np.zeros((2, 3, 4, 4)), np.zeros((1, 3, 4, 4), np.uint8),
+        np.zeros((2, 4, 4), np.uint8),
+    ],
+)  # fmt: skip
+def test_arrays_that_are_no_characters(images):
     with pytest.raises(ValueError, match="images are"):
-        Characters(images, np.array(["a/b/1", "a/b/2"]), size)
+        Characters(images, np.array(["a/b/1", "a/b/2"]))
 
 
 @pytest.fixture(scope="module")

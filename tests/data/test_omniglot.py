@@ -137,9 +137,21 @@ def test_the_cache_is_of_one_size_and_one_source(folder, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
+def compressed_in_some_other_way(content):
+    """Bytes 10 and 11 of an entry of the directory name the method."""
+    entry = content.index(b"PK\1\2")
+    return content[: entry + 10] + b"\x63\0" + content[entry + 12 :]
+
+
 @pytest.mark.parametrize(
     "damage",
-    [lambda c: c[: len(c) // 2], lambda c: b"", lambda c: b"\x80\x04K\x01.", lambda c: c[:4000] + b"X" + c[4001:]],
+    [
+        lambda c: c[: len(c) // 2],
+        lambda c: b"",
+        lambda c: b"\x80\x04K\x01.",
+        lambda c: c[:4000] + b"X" + c[4001:],
+        compressed_in_some_other_way,
+    ],
 )
 def test_a_damaged_cache_is_made_anew(tmp_path, damage):
     write(tmp_path / "data")
@@ -263,6 +275,13 @@ def test_a_size_that_is_a_lie(tmp_path):
     assert len(content) < 60_000
     path.write_bytes(content.replace((50_000_000).to_bytes(4, "little"), (100).to_bytes(4, "little")))
     with pytest.raises(UserError, match="is damaged"):
+        omniglot_characters(tmp_path)
+
+
+def test_files_that_are_too_large_together(tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.setattr(archives, "MOST_BYTES", 300)
+    with pytest.raises(UserError, match=r"images_background\.zip holds more than 300 bytes"):
         omniglot_characters(tmp_path)
 
 

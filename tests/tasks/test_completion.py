@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from plastic_rl.tasks import CompletionEpisodes, CoreSettings, ImageCompletion, PatternCompletion
+from plastic_rl.trainer import measure
 
 PATTERNS = {"patterns": 2, "bits": 6, "presentation_steps": 2, "blank_steps": 1, "cycles": 3, "test_steps": 4}
 PIXELS = np.random.default_rng(0).uniform(-1, 1, (7, 3, 2)).astype(np.float32)
@@ -139,6 +140,16 @@ def test_queries_are_half_images_one_after_another():
     assert answers[:, 0].tolist() == [21, 21, 25, 25, 29, 29]
     loss = (answers - episodes.target).square().sum() / 6
     torch.testing.assert_close(task.loss(answers, episodes), loss)
+
+
+def test_metrics_of_several_queries_are_their_mean():
+    task, one = images(queries=3), images()
+    episodes = task.sample(2, generator())
+    answers = torch.rand(3 * 2, 6)
+    found, single = (of.metrics(answers, episodes) for of in (task, one))
+    for name, values in found.items():
+        torch.testing.assert_close(values, torch.stack([single[name][b::2].mean() for b in range(2)]))
+    assert measure(task, task.network(CoreSettings()), 5, 0)["correlation"].shape == (5,)
 
 
 def test_one_query_is_the_last_step():

@@ -130,6 +130,7 @@ def test_plasticity_may_begin_above_zero(alpha):
         ({"hidden_size": ITEMS}, "hidden_size is 4: expected at least 5 for this task"),
         ({"core": "rnn", "hidden_size": ITEMS}, "hidden_size is 4: expected at least 5 for this task"),
         ({"core": "rnn", "drive": "add"}, "a core rnn cannot be driven by 'add': expected 'clamp'"),
+        ({"core": "lstm", "drive": "add"}, "a core lstm cannot be driven by 'add': expected 'clamp'"),
         ({"drive": "push"}, "unknown drive 'push': expected one of clamp, add"),
     ],
 )
