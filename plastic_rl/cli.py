@@ -28,7 +28,7 @@ from plastic_rl.config import (
     check_core,
     check_resumed,
 )
-from plastic_rl.errors import UsageError, UserError, invocation, program
+from plastic_rl.errors import UsageError, UserError, invocation, name
 
 Command = (
     Annotated[MazeRun, tyro.conf.subcommand("maze")]
@@ -75,8 +75,8 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _read(kind: Any, words: Sequence[str], **options: Any) -> Any:
     """Read a command's settings from the words of a command line."""
-    style = (tyro.conf.PositionalRequiredArgs, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff)
-    return tyro.cli(kind, args=words, prog=program(), config=style, registry=_plain_values(), **options)
+    style = (tyro.conf.PositionalRequiredArgs, tyro.conf.OmitSubcommandPrefixes)
+    return tyro.cli(kind, args=words, prog=name(), config=style, registry=_plain_values(), **options)
 
 
 def _resumed(config: MazeRun | TaskRun, folder: Path, words: Sequence[str]) -> MazeRun | TaskRun:

@@ -61,11 +61,11 @@ class Run:
 
 MAZE_PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {
-        "steps": 7_500_000, "decay_steps": 7_500_000, "envs": 32, "n_steps": 50, "learning_rate": 1e-3, "gamma": 0.95,
+        "steps": 7_500_000, "envs": 32, "n_steps": 50, "learning_rate": 1e-3, "gamma": 0.95,
         "gae_lambda": 0.9, "squared_prob_coef": 0.06, "vf_coef": 0.05, "max_grad_norm": 1.0,
     },
     "paper": {
-        "steps": 250_000_000, "decay_steps": 0, "envs": 16, "learning_rate": 1e-4, "gamma": 0.9, "gae_lambda": 1.0,
+        "steps": 250_000_000, "envs": 16, "learning_rate": 1e-4, "gamma": 0.9, "gae_lambda": 1.0,
         "squared_prob_coef": 0.03, "vf_coef": 0.1, "max_grad_norm": 4.0,
     },
 }  # fmt: skip
@@ -90,7 +90,8 @@ class MazeRun(Run):
     preset: Literal["tuned", "paper"] = "tuned"
     """Where settings that are not given come from: found by tuning, or those of the paper (4.5)."""
     steps: int | None = None
-    """Environment steps in all, over all mazes; rounded up to whole updates. Default: the preset's, 7.5M or 250M."""
+    """Environment steps in all, over all mazes; rounded up to whole updates. Default: the preset's, 7.5M or 250M. A run
+    that goes on with more of them keeps the learning rate that it has come to."""
     seed: int = 0
     """Of all random numbers: with it, a run can be repeated."""
     threads: int | None = None
@@ -135,7 +136,8 @@ class MazeRun(Run):
     learning_rate: float | None = None
     """Adam's learning rate at the start. Default: the preset's, 1e-3 or 1e-4."""
     decay_steps: int | None = None
-    """Environment steps over which the learning rate falls linearly to a tenth; 0: it stays. Default: 7.5M or 0."""
+    """Environment steps over which the learning rate falls linearly to a tenth; 0: it stays. Default: all that the run
+    begins with, or 0 with --preset paper."""
     gamma: float | None = None
     """Discount factor. Default: the preset's, 0.95 or 0.9."""
     gae_lambda: float | None = None
@@ -176,8 +178,12 @@ class MazeRun(Run):
             _require(self, name, lambda v: 0 < v <= 1e30, "above 0 and at most 1e30")
 
     def resolved(self) -> "MazeRun":
-        """Return these settings, with the preset's in place of None."""
-        preset = MAZE_PRESETS[self.preset] | ({"n_steps": self.lifetime} if self.preset == "paper" else {})
+        """Return these settings, with the preset's in place of None; the tuned rate falls over the whole run."""
+        preset = dict(MAZE_PRESETS[self.preset])
+        if self.preset == "paper":
+            preset |= {"n_steps": self.lifetime, "decay_steps": 0}
+        else:
+            preset["decay_steps"] = self.steps or preset["steps"]
         return replace(self, **{name: v for name, v in preset.items() if getattr(self, name) is None})
 
     def env_kwargs(self) -> dict[str, Any]:
@@ -187,8 +193,8 @@ class MazeRun(Run):
         return {name: getattr(self, name) for name in wanted}
 
     def agent_settings(self) -> dict[str, Any]:
-        """Return the settings of A2C."""
-        return {name: getattr(self, name) for name in AGENT_SETTINGS}
+        """Return the settings of ``PlasticA2C``, the preset's where they are not given; the learning rate apart."""
+        return {name: getattr(self.resolved(), name) for name in AGENT_SETTINGS}
 
     def policy_kwargs(self) -> dict[str, Any]:
         """Return the settings of the network."""
@@ -315,7 +321,7 @@ class CompletionRun(TaskRun):
     init_scale: float = 0.01
     """Standard deviation of the initial weights and plasticity coefficients (not of lstm)."""
     init_alpha: float | None = None
-    """Mean of the initial plasticity coefficients. Default: the preset's, 0 but for images."""
+    """Mean of the initial plasticity coefficients. Default: the preset's, 0 but for tuned images."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without the task."""
@@ -335,7 +341,8 @@ class Memorize(CompletionRun):
     """Train a plastic network to memorize patterns of bits at a glance, and to complete them from a part."""
 
     preset: Literal["paper", "comparison"] = "paper"
-    """Where settings that are not given come from: 5 patterns of 1,000 bits (paper, 4.1), or 2 of 50 bits (4.2)."""
+    """Where settings that are not given come from: 5 patterns of 1,000 bits, 200 episodes, learning rate 1e-3 (paper,
+    4.1); or 2 of 50 bits, 2,000 episodes, 3e-4 (comparison, 4.2). Without plasticity both take 3e-5."""
     patterns: int | None = None
     """Patterns in an episode. Default: the preset's, 5 or 2."""
     bits: int | None = None
@@ -386,7 +393,8 @@ class Images(CompletionRun):
     """Train a plastic network to memorize natural images at a glance, and to complete them from a half."""
 
     preset: Literal["tuned", "paper"] = "tuned"
-    """Where settings that are not given come from: found by tuning, or those of the paper (4.3)."""
+    """Where settings that are not given come from: found by tuning, 16,000 episodes, learning rate 2e-4, which falls to
+    0; or the paper's (4.3), 40,000 episodes, 1e-4, or 3e-5 without plasticity."""
     data: Literal["cifar10", "synthetic"] = "cifar10"
     """Photographs of 32 x 32 pixels in grey, or noise with the spectrum of photographs, which needs no download."""
     data_dir: Path | None = None
@@ -449,7 +457,8 @@ class Omniglot(TaskRun):
     episodes: int | None = None
     """Episodes to train on in all, rounded up to whole batches. Default: the preset's, 60,000 or 5 million."""
     preset: Literal["tuned", "paper"] = "tuned"
-    """Where settings that are not given come from: found by tuning, or those of the paper (4.4)."""
+    """Where settings that are not given come from: found by tuning, 60,000 episodes in batches of 8, learning rate
+    2e-3, which falls to 0; or the paper's (4.4), 5 million, one by one, 3e-5, which falls to 2/3 every million."""
     data: Literal["omniglot", "glyphs"] = "omniglot"
     """Handwritten characters, or a stand-in that needs no download: characters of fonts, distorted at random."""
     data_dir: Path | None = None
@@ -469,9 +478,10 @@ class Omniglot(TaskRun):
     queries: int | None = None
     """Queries at the end of an episode, each answered by itself. Default: the preset's, one per class or 1."""
     training_way: int | None = None
-    """Classes in an episode of training, with more queries in proportion. Default: the preset's."""
+    """Classes in an episode of training, with more queries in proportion. Default: the preset's, 20 or as in tests."""
     distortion: float | None = None
-    """Of drawings in training, by random affine maps: standard deviation of their entries. Default: the preset's."""
+    """Of drawings in training, by random affine maps: standard deviation of their entries. Default: the preset's, 0.1
+    or 0."""
 
     core: Literal["plastic", "fixed"] = "plastic"
     """Output layer; fixed is the control without plasticity."""
@@ -585,7 +595,7 @@ class Compare:
     steps: int = 30_000_000
     """Environment steps of each run."""
     learning_rate: float | None = None
-    """Adam's learning rate at the start. Default: the preset's."""
+    """Adam's learning rate at the start. Default: the preset's, 1e-3 or 1e-4."""
     env: str = "PlasticRL/GridMaze-v0"
     """Environment id of a maze of this package."""
     size: int = 11
@@ -623,8 +633,7 @@ class Compare:
             "eval_episodes",
         )  # fmt: skip
         kwargs = {name: getattr(self, name) for name in names}
-        decay = self.steps if MAZE_PRESETS[self.preset]["decay_steps"] else 0
-        return MazeRun(**kwargs, **AGENTS[agent], seed=seed, threads=1, decay_steps=decay).resolved()
+        return MazeRun(**kwargs, **AGENTS[agent], seed=seed, threads=1).resolved()
 
 
 @dataclass(frozen=True)

@@ -48,13 +48,16 @@ def curves(config: Curves) -> None:
     """
     folders.check_no_run(config.out.absolute().parent)
     kept = {folder: folders.read_config(folder) for folder in config.runs}
+    for folder, one in kept.items():
+        if one["command"] not in RUNS:
+            raise folders.other_run(folder, one["command"], *RUNS)
     command, *others = dict.fromkeys(one["command"] for one in kept.values())
     if others:
         told = ", ".join(f"{folder} is of {one['command']}" for folder, one in kept.items())
         raise UsageError(f"runs of one command can be drawn together: {told}")
     column = config.column or COLUMN.get(command, "loss")
     # A setting that is newer than a run was as by default.
-    default = RUNS[command]().to_json() if command in RUNS else {}
+    default = RUNS[command]().to_json()
     found = [_read(folder, default | one["run"], column, config.points, config.log) for folder, one in kept.items()]
     groups: dict[str, list[Curve]] = {}
     for name, curve in zip(labels([curve.settings for curve in found]), found, strict=True):

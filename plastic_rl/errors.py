@@ -32,6 +32,12 @@ def program() -> str:
     return "plastic-rl"
 
 
+def name() -> str:
+    """Return this program's name in its help."""
+    called = Path(sys.argv[0]).name
+    return called if called == "train.py" else "plastic-rl"
+
+
 def invocation(*words: object) -> str:
     """Return a command of this program as it can be typed into a shell."""
     return " ".join([program(), *map(quoted, words)])

@@ -114,7 +114,7 @@ def evaluate(config: Evaluate) -> None:
     torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
     if config.data_dir is not None:
         raise UsageError("--data-dir is for runs on a dataset: leave it out")
-    folder = folders.named(runs.chosen(config.run))
+    folder = runs.chosen(config.run)
     agent, run = runs.load(folder)
     out = config.out or (Path("evaluation") if config.run is None else folders.evaluation_of(folder))
     folders.check_no_run(out)

@@ -187,6 +187,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def other_run(folder: Path, command: str, *expected: str) -> UserError:
+    """Return what to raise for a run of another command than those expected."""
+    inside = f"; its runs lie in it, {folder / 'plastic/seed-0'} for example" if command == "compare" else ""
+    return UserError(f"{folder} is a run of {command}: expected a run of {' or '.join(expected)}{inside}")
+
+
 def read_run(folder: Path, *kinds: "type[RunT]") -> "RunT":
     """Read the settings of a run of one of some commands.
 
@@ -196,7 +202,7 @@ def read_run(folder: Path, *kinds: "type[RunT]") -> "RunT":
     config = read_config(folder)
     known = {kind.command: kind for kind in kinds}
     if config["command"] not in known:
-        raise UserError(f"{folder} is a run of {config['command']}: expected one of {', '.join(known)}")
+        raise other_run(folder, config["command"], *known)
     try:
         return known[config["command"]].from_json(config["run"])
     except (ValueError, UsageError) as error:

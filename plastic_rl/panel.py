@@ -128,6 +128,9 @@ def colored(shades: npt.NDArray[np.integer[Any]]) -> Frame:
     return np.round(255 + np.abs(share) * tint).astype(np.uint8)[shades + SHADES]
 
 
+SCALE = colored(np.arange(-SHADES, SHADES + 1))
+
+
 def shrunk(numbers: Floats, height: int, width: int) -> Floats:
     """Scale a matrix down to at most these sizes: each new cell is the mean of the area that it covers."""
     rows, columns = numbers.shape
@@ -273,8 +276,7 @@ class Panel:
     def _legend(self, y: int, full: str, words: str) -> None:
         """The colours from the lowest to the highest, and what they mean."""
         height, width = self._u(8), self._u(120)
-        ramp = colored(np.arange(-SHADES, SHADES + 1)[None])
-        bar = np.repeat(ramp, -(-width // ramp.shape[1]), axis=1).repeat(height, axis=0)
+        bar = np.repeat(SCALE[None], -(-width // len(SCALE)), axis=1).repeat(height, axis=0)
         low = draw_text(self.pygame, f"-{full}", 15 * self.unit, INK)
         x = self.left + low.get_width() + self._u(7)
         self.canvas.blit(low, (self.left, y - self._u(1)))

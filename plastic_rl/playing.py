@@ -19,7 +19,8 @@ from plastic_rl.envs import MazeState, draw_maze, draw_view
 from plastic_rl.envs.rendering import TARGET_WIDTH, Frame, MazeWindow, captioned, has_display, tenths
 from plastic_rl.errors import UsageError, UserError, invocation
 from plastic_rl.lifetime import Lifetime, rehearse
-from plastic_rl.panel import Mind, Panel, Scales, fitted
+from plastic_rl.modules import PlasticRNN
+from plastic_rl.panel import SCALE, Mind, Panel, Scales, fitted
 from plastic_rl.plots import animation
 
 MOST_FRAMES = 500
@@ -49,7 +50,7 @@ def write_lifetime(
                 frames.append(scene.draw(lifetime.mind))
         if step % every:
             frames.append(scene.draw(lifetime.mind))
-        animation(path, frames, fps)
+        animation(path, frames, fps, SCALE)
 
 
 @contextmanager
@@ -142,10 +143,8 @@ def watch(config: Watch) -> None:
     with _window(config.fps, instead) as window, _pictured(run) as env:
         scene = Scene(env, rehearse(agent, env, FRESH + config.seed, config.deterministic))
         torch.manual_seed(FRESH + config.seed)
-        print(
-            "space pauses, right arrow: one step, + and -: speed, T: freeze the trace, R: a new lifetime, Q: quit",
-            flush=True,
-        )
+        freezing = ", T: freeze the trace" if isinstance(agent.policy.core, PlasticRNN) else ""
+        print(f"space pauses, right arrow: one step, + and -: speed{freezing}, R: a new lifetime, Q: quit", flush=True)
         frozen = False
         for seed in itertools.count(FRESH + config.seed):
             lifetime = Lifetime(agent, env, seed, config.deterministic, frozen)

@@ -136,13 +136,22 @@ def _draw_groups(axes: Any, groups: Mapping[str, Sequence[tuple[np.ndarray, np.n
     return float(max(ends))
 
 
-def animation(path: Path, frames: Sequence[np.ndarray], fps: int) -> None:
-    """Write frames (height, width, 3) uint8 as a GIF that repeats, and rests on its last frame."""
+def animation(path: Path, frames: Sequence[np.ndarray], fps: int, exact: np.ndarray) -> None:
+    """Write frames as a GIF that repeats, and rests on its last frame.
+
+    Args:
+        path: of the file.
+        frames: ``(height, width, 3)`` uint8 each.
+        fps: frames a second.
+        exact: ``(count, 3)`` uint8, colours that stay as they are; others become the nearest of those of the GIF.
+    """
     from PIL import Image
 
     # One palette for all frames, made from some of them: changing palettes flicker.
     some = [frames[round(k * (len(frames) - 1) / 4)] for k in range(5)]
-    palette = Image.fromarray(np.concatenate(some)).quantize(COLORS, method=Image.Quantize.MEDIANCUT)
+    found = Image.fromarray(np.concatenate(some)).quantize(COLORS - len(exact), method=Image.Quantize.MEDIANCUT)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*exact.flatten().tolist(), *(found.getpalette() or [])][: 3 * COLORS])
     images = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
     step = max(20, round(1000 / fps))
     durations = [step] * (len(images) - 1) + [1500]

@@ -40,6 +40,18 @@ def clip(trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor | float, bound: f
     return (trace + eta * (pre.unsqueeze(-1) * post.unsqueeze(-2))).clamp(-bound, bound)
 
 
+def updated(rule: Rule, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor | float) -> Tensor:
+    """Return the trace after a step of a rule.
+
+    Raises:
+        ValueError: the rule is a function that returns something of another shape.
+    """
+    new = rule(trace, pre, post, eta)
+    if new.shape != trace.shape:
+        raise ValueError(f"the rule returned a trace of shape {tuple(new.shape)}: expected {tuple(trace.shape)}")
+    return new
+
+
 def get_rule(rule: str | Rule, bound: float = 1.0) -> Rule:
     """Return the rule of that name (with ``bound`` for ``clip``); a callable is returned as it is.
 

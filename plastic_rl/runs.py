@@ -38,10 +38,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     config = folders.read_config(folder)
     if config["command"] != "maze":
-        hint = (
-            f"; its runs lie in it, {folder / 'plastic/seed-0'} for example" if config["command"] == "compare" else ""
-        )
-        raise UserError(f"{folder} is a run of {config['command']}: expected one of maze, with an agent{hint}")
+        raise folders.other_run(folder, config["command"], "maze")
     if not isinstance(config.get("agent"), dict):
         raise UserError(f"{folder / folders.CONFIG} does not describe a run of this package")
     return config
@@ -65,12 +62,16 @@ def _lasting(description: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in description.items() if name not in ("num_timesteps", "n_updates")}
 
 
-def load_agent(folder: Path) -> PlasticA2C:
+def load_agent(folder: Path | str = TRAINED) -> PlasticA2C:
     """Load a run's agent, to act.
+
+    Args:
+        folder: of a run of ``maze``; by default the trained agent that comes with the package.
 
     Raises:
         UserError: the folder is not a run, has no model yet, or the model is damaged.
     """
+    folder = Path(folder)
     description = read_config(folder)["agent"]
     try:
         weights, steps = folders.read_model(folder, "steps")
@@ -102,7 +103,7 @@ def chosen(run: Path | None) -> Path:
     """
     if run is None and not TRAINED.is_dir():
         raise UsageError(f"no run folder is named, and there is no trained agent in {TRAINED}: name a run folder")
-    return run or TRAINED
+    return TRAINED if run is None else folders.named(run)
 
 
 def save_checkpoint(folder: Path, agent: PlasticA2C, seconds: float) -> None:

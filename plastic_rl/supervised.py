@@ -9,7 +9,7 @@ from torch import nn
 
 from plastic_rl import folders
 from plastic_rl.allocation import keep_freed_memory
-from plastic_rl.config import FRESH, TASKS, CompletionRun, Evaluate, Images, Memorize, Omniglot, TaskRun
+from plastic_rl.config import FRESH, TASKS, Evaluate, Images, Memorize, Omniglot, TaskRun
 from plastic_rl.data import (
     SplitCharacters,
     cifar10_images,
@@ -66,6 +66,11 @@ def train(config: TaskRun) -> None:
                     f"{this.folder} has finished its {trainer.episodes} episodes: "
                     + (more if trainer.episodes < limit else "its learning rate has fallen to 0, start a new run")
                 )
+            if trainer.episodes - config.episodes >= trainer.batch_size:
+                raise UsageError(
+                    f"--episodes is {config.episodes}, but {this.folder} has done {trainer.episodes} already: give the "
+                    f"number in all, --episodes {trainer.episodes + config.episodes} for example"
+                )
         _write_config(this.folder, config)
         _run(this.folder, config, trainer, this)
 
@@ -82,7 +87,7 @@ def _check_length(config: TaskRun) -> None:
 
 
 def _smaller(config: TaskRun) -> str:
-    size = "--hidden-size" if isinstance(config, CompletionRun) else "--width"
+    size = {"memorize": "--bits, --hidden-size", "images": "--hidden-size", "omniglot": "--width"}[config.command]
     return f"this network and batch: try smaller {size} or --batch-size"
 
 
@@ -108,7 +113,13 @@ def make(config: TaskRun) -> tuple[Task, nn.Module]:
         torch.manual_seed(2 * FRESH + config.seed)
         return task, task.network(CoreSettings(**config.core_settings())).to(config.device)
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(_with_flag(str(error), config)) from error
+
+
+def _with_flag(message: str, config: TaskRun) -> str:
+    """A message that begins with a setting's name, beginning with its option instead."""
+    name, _, rest = message.partition(" ")
+    return f"--{name.replace('_', '-')} {rest}" if hasattr(config, name) else message
 
 
 def load_images(config: Images) -> tuple[np.ndarray, np.ndarray]:
@@ -243,10 +254,12 @@ def _flat(results: Results) -> dict[str, float]:
 def _draw_curve(path: Path, rows: list[dict[str, float]], trainer: Trainer, title: str) -> None:
     name = trainer.headline.replace("_", " ")
     column = f"validation_{trainer.headline}"
-    points = [(row["episodes"], row[column]) for row in rows if column in row]
-    if points:
-        episodes, found = np.array(points).T
-        learning_curve(path, episodes, found, title, ("episodes", f"{name} in validation"), {})
+    found = {row["episodes"]: row[column] for row in rows if column in row}
+    if trainer.last_validation is not None:  # of which there may be no row
+        found[trainer.last_validation["episodes"]] = trainer.last_validation[column]
+    if found:
+        points = np.array(list(found)), np.array(list(found.values()))
+        learning_curve(path, *points, title, ("episodes", f"{name} in validation"), {})
         return
     values = np.array([row[trainer.headline] for row in rows])
     window = max(1, min(RECENT, len(values) // 10))  # a longer one would hide how training begins
@@ -310,7 +323,7 @@ def load_few_shot(folder: Path | str = folders.TRAINED / "omniglot") -> FewShotN
     folder = Path(folder)
     config = read_run(folder)
     if not isinstance(config, Omniglot):
-        raise UserError(f"{folder} is a run of {config.command}: expected one of omniglot")
+        raise folders.other_run(folder, config.command, "omniglot")
     weights, _ = _read_model(folder)
     settings = FewShotSettings(**config.task_settings())
     network = FewShotNetwork(CoreSettings(**config.core_settings()), settings, config.image_size)

@@ -59,6 +59,7 @@ class Trainer:
         episodes: trained on so far.
         seconds: of training so far, those before a stop included.
         best: the score, the episodes and the weights of the best validation so far, or None.
+        last_validation: the episodes and the means of the last one that this trainer made, or None.
         headline: what is told while training: the task's first measure, or the loss.
 
     Raises:
@@ -127,7 +128,7 @@ class Trainer:
         self._sums: dict[str, float] = {}  # over the updates since the last row of metrics.csv
         self._updates = 0
         self._logged = 0  # episodes at the last row that was due
-        self._validated = 0  # and at the last validation
+        self.last_validation: dict[str, float] | None = None
         columns = ["episodes", "seconds", "loss", *task.measures, "gradient_norm", "learning_rate"]
         columns += ["eta"] if plastic_layers(network) else []
         columns += [f"validation_{name}" for name in ("loss", *task.measures)] if self.validation else []
@@ -243,18 +244,20 @@ class Trainer:
         means = {name: value.double().mean().item() for name, value in values.items()}
         score = self.validation.score(means)
         score = -math.inf if math.isnan(score) else score  # of all that are found, the worst
-        self._validated = self.episodes
         if self.best is None or score >= self.best["score"]:
             weights = copy.deepcopy(self.network.state_dict())
             self.best = {"score": score, "episodes": self.episodes, "network": weights}
-        return {f"validation_{name}": value for name, value in means.items()}
+        found = {f"validation_{name}": value for name, value in means.items()}
+        self.last_validation = {"episodes": self.episodes, **found}
+        return found
 
     def use_best(self) -> int:
         """Put the weights that are kept into the network; return after how many episodes they were.
 
         The last weights are validated too, if that was not due when training ended.
         """
-        if self.validation is not None and self._validated != self.episodes:
+        last = self.last_validation
+        if self.validation is not None and (last is None or last["episodes"] != self.episodes):
             self._validate()
             self._write_model()
         if self.best is not None:

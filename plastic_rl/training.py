@@ -124,7 +124,7 @@ def train(config: MazeRun) -> None:
     config = config.resolved()
     memory = (
         f"{config.envs} environments x {config.hidden_size} neurons: "
-        "try smaller --envs, --hidden-size or --n-steps"
+        "try smaller --envs, --hidden-size, --n-steps or --size"
     )  # fmt: skip
     with session("maze", memory) as this:
         if config.resume is not None:
@@ -183,6 +183,13 @@ def _kept_agent(folder: Path, config: MazeRun, env: Any, schedule: Schedule) -> 
         raise UsageError(
             f"{folder} has finished its {agent.num_timesteps} steps: to go on, give a larger number, "
             f"--steps {2 * agent.num_timesteps} for example"
+        )
+    assert config.envs is not None
+    assert config.n_steps is not None
+    if agent.num_timesteps - config.steps >= config.envs * config.n_steps:
+        raise UsageError(
+            f"--steps is {config.steps}, but {folder} has done {agent.num_timesteps} already: give the number in all, "
+            f"--steps {agent.num_timesteps + config.steps} for example"
         )
     assert agent.env is not None
     if agent.num_timesteps and not agent.keeps_episodes:

@@ -42,12 +42,14 @@ class Published:
         name: of the file.
         checksum: ``"sha256:..."`` or ``"md5:..."``.
         megabytes: about its size.
+        stand_in: option of new runs that need no download.
     """
 
     url: str
     name: str
     checksum: str
     megabytes: int
+    stand_in: str = ""
 
     def __str__(self) -> str:
         return f"{self.url}/{self.name}"
@@ -78,6 +80,8 @@ def download(archive: Published) -> Path:
 
     path = cache_folder() / archive.name
     instead = "download it in another way, and name the folder that it is in: --data-dir FOLDER"
+    if archive.stand_in:
+        instead += f"; new runs can do without it: {archive.stand_in}"
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel(logging.WARNING)  # it would say what is said here

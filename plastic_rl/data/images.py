@@ -20,6 +20,7 @@ CIFAR10 = Published(
     "cifar-10-binary.tar.gz",
     "sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
     170,
+    "--data synthetic",
 )
 
 

@@ -25,8 +25,8 @@ from plastic_rl.files import write_atomically
 PARTS = ("images_background", "images_evaluation")
 URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
 ARCHIVES = (
-    Published(URL, "images_background.zip", "md5:68d2efa1b9178cc56df9314c21c6e718", 10),
-    Published(URL, "images_evaluation.zip", "md5:6b91aef0f799c5bb55b94e3f2daec811", 7),
+    Published(URL, "images_background.zip", "md5:68d2efa1b9178cc56df9314c21c6e718", 10, "--data glyphs"),
+    Published(URL, "images_evaluation.zip", "md5:6b91aef0f799c5bb55b94e3f2daec811", 7, "--data glyphs"),
 )
 NAME = re.compile(r"(images_background|images_evaluation)/([^/]+)/(character\d{2})/(\d{4}_\d{2})\.png")
 DRAWINGS = 20  # of each character

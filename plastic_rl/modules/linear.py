@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from plastic_rl.modules.connections import Alpha, PlasticConnections
 from plastic_rl.modules.layout import check_shape
-from plastic_rl.rules import Rule, get_rule
+from plastic_rl.rules import Rule, get_rule, updated
 
 
 def _softmax(x: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class PlasticLinear(PlasticConnections):
                 if clamp is not None and free is not None:
                     output = torch.where(free[t], output, clamp[t])
             outputs.append(output)
-            trace = rule(trace, input[t], output, self.eta)
+            trace = updated(rule, trace, input[t], output, self.eta)
         return torch.stack(outputs) if outputs else input.new_zeros(0, batch, self.out_features), trace
 
     def extra_repr(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from plastic_rl.rules import Rule
+from plastic_rl.rules import Rule, updated
 
 NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
 
@@ -38,7 +38,7 @@ def sequence(
         x = activation(u[t] + recurrent)
         if clamp is not None:
             x = torch.where(clamp[t].isnan(), x, clamp[t])
-        trace = rule(trace, hidden, x, eta)
+        trace = updated(rule, trace, hidden, x, eta)
         hidden = x
         outputs.append(x)
     return torch.stack(outputs), hidden, trace

@@ -114,7 +114,8 @@ class FewShotNetwork(nn.Module):
         - returns: logits ``(B, Q, outputs)``; of classes that were not shown, to be left out.
 
     Raises:
-        ValueError: another core, settings that its layer has no use for, or images that are too small.
+        ValueError: another core, settings that its layer has no use for, or images that are too small; when called,
+            images of another kind or size, or labels that there is no output for.
     """
 
     def __init__(self, core: CoreSettings, settings: FewShotSettings, size: int) -> None:
@@ -123,7 +124,7 @@ class FewShotNetwork(nn.Module):
             raise ValueError(f"image_size is {size}: expected at least {LEAST_SIZE}, for {LAYERS} convolutions")
         if core.hidden_size is not None or core.init_alpha:
             raise ValueError("an output layer has no use for hidden_size and init_alpha: leave them out")
-        self.settings = settings
+        self.settings, self.size = settings, size
         layers: list[nn.Module] = []
         features = 1
         for layer in range(LAYERS):
@@ -158,6 +159,10 @@ class FewShotNetwork(nn.Module):
 
     def forward(self, support: Tensor, label: Tensor, query: Tensor, order: Tensor | None = None) -> Tensor:
         """See the class. All images are embedded in one call."""
+        for name, images in (("support", support), ("query", query)):
+            if images.ndim != 4 or images.shape[2:] != (self.size, self.size) or not images.is_floating_point():
+                given, expected = f"{images.dtype} {tuple(images.shape)}", ("count", "episodes", self.size, self.size)
+                raise ValueError(f"{name} is {given}: expected floating point {expected}, ink 1 and paper 0")
         features = self.embed(torch.cat([support, query]))
         shown, asked = features[: len(support)], features[len(support) :]
         if isinstance(self.output, nn.Linear):
@@ -165,7 +170,11 @@ class FewShotNetwork(nn.Module):
         if order is not None:
             shown = shown.gather(0, order.unsqueeze(-1).expand(-1, -1, shown.shape[-1]))
             label = label.gather(0, order)
-        clamp = F.one_hot(label, self.output.out_features).to(shown.dtype)
+        outputs = self.output.out_features
+        # A GPU would have to wait for it.
+        if label.device.type == "cpu" and not ((label >= 0) & (label < outputs)).all():
+            raise ValueError(f"labels are from {label.min()} to {label.max()}: expected from 0 to {outputs - 1}")
+        clamp = F.one_hot(label, outputs).to(shown.dtype)
         _, trace = self.output(shown, clamp=clamp)
         return self.output.net_input(asked, trace).transpose(0, 1)
 

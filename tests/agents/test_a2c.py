@@ -99,6 +99,19 @@ def test_every_core_trains(policy_kwargs):
     assert any(not torch.equal(a, b) for a, b in zip(before, agent.policy.parameters(), strict=True))
 
 
+@pytest.mark.parametrize(
+    ("policy_kwargs", "unused"),
+    [
+        ({"core": "rnn", "rule": "hebbian", "alpha": "x"}, "rule, alpha"),
+        ({"core": "lstm", "eta": 0.5, "nonlinearity": "relu"}, "eta, nonlinearity"),
+        ({"core": "memoryless", "engine": "fused"}, "engine"),
+    ],
+)
+def test_a_setting_that_a_core_has_no_use_for_is_refused(policy_kwargs, unused):
+    with pytest.raises(ValueError, match=f"a core {policy_kwargs['core']} has no use for {unused}: leave it out"):
+        agent_for(maze(), policy_kwargs=policy_kwargs)
+
+
 @pytest.mark.parametrize("lifetime", [20, 13, 30], ids=["as long as", "shorter than", "longer than"])
 def test_replay_repeats_what_the_agent_did(lifetime):
     """Lifetimes as long as, shorter and longer than a rollout: the values of acting are those of the replay."""

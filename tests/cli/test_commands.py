@@ -39,8 +39,7 @@ def test_every_way_to_call_the_program_does_the_same(command, tmp_path, program)
     assert result.returncode == 0
     for name in COMMANDS:
         assert f"• {name} " in result.stdout
-    called = {"train.py": f"python {program[-1]} ", "plastic_rl.cli": "python -m plastic_rl.cli ", "plastic-rl": ""}
-    assert result.stdout.startswith(f"usage: {called[Path(program[-1]).name] or 'plastic-rl '}")
+    assert result.stdout.startswith(f"usage: {'train.py' if program[-1].endswith('train.py') else 'plastic-rl'} ")
     result = command("maze", "--steps", "-5", cwd=tmp_path, program=program)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "plastic-rl: error: --steps is -5: expected at least 1\n"
@@ -331,6 +330,11 @@ def test_a_preset_fills_in_what_is_not_given():
     paper = MazeRun(preset="paper", lifetime=200, gamma=0.8).resolved()
     assert (paper.n_steps, paper.gamma, paper.gae_lambda, paper.learning_rate) == (200, 0.8, 1.0, 1e-4)
     tuned = MazeRun(steps=10).resolved()
-    assert (tuned.steps, tuned.n_steps) == (10, 50)
+    assert (tuned.steps, tuned.n_steps, tuned.decay_steps) == (10, 50, 10)
+    assert (MazeRun().resolved().decay_steps, MazeRun(preset="paper", steps=10).resolved().decay_steps) == (
+        7_500_000,
+        0,
+    )
+    assert MazeRun().agent_settings() == tuned.agent_settings()
     assert None not in [value for name, value in tuned.to_json().items() if name not in ("threads",)]
     assert tuned.resolved() == tuned

@@ -43,6 +43,12 @@ def test_runs_of_several_seeds_are_drawn_as_groups(here, capsys):
     np.testing.assert_allclose(points["rnn", "0"], means)
 
 
+def test_a_comparison_is_no_run(refused, here):
+    folder = make_run(here / "comparison", [], command="compare")
+    says = "is a run of compare: expected a run of maze or memorize or images or omniglot; its runs lie in it"
+    assert says in refused("curves", folder, code=1)
+
+
 def test_a_setting_newer_than_a_run_was_as_by_default(here):
     old = make_run(here / "old", falling(20), core="plastic", seed=0)
     new = make_run(here / "new", falling(22), core="plastic", seed=1, test_steps=3)

@@ -172,6 +172,14 @@ def test_two_processes_never_train_into_one_folder(call, refused, run):
     assert call("maze", "--resume", "run", "--steps", 1600)[0] == 0
 
 
+def test_resume_never_ends_a_run_before_where_it_is(refused, run):
+    (run / "summary.json").unlink()
+    before = snapshot(run)
+    error = refused("maze", "--resume", "run", "--steps", 100, code=2)
+    assert "--steps is 100, but run has done 800 already: give the number in all, --steps 900 for example" in error
+    assert snapshot(run) == before
+
+
 def test_resume_of_a_finished_run_says_how_to_go_on(refused, run):
     before = snapshot(run)
     assert "has finished its 800 steps" in refused("maze", "--resume", "run", code=2)
@@ -268,6 +276,13 @@ def test_watch_that_cannot_be(refused, run, words, code, says):
     Path("folder.gif").mkdir()
     assert says in refused("watch", "run", *words, code=code)
     assert {path.name for path in Path().iterdir()} == {"run", "folder.gif"}
+
+
+def test_the_agent_of_the_package_has_a_name(trained, call, monkeypatch):
+    monkeypatch.setattr("plastic_rl.folders.TRAINED", trained[0].parent)
+    for words in (["evaluate", trained[0].name, "--episodes", 2], ["watch", trained[0].name, "--gif", "new.gif"]):
+        code, _, error = call(*words)
+        assert code == 0, error
 
 
 @pytest.mark.parametrize("words", [["watch"], ["watch", "--gif", "new.gif"], ["evaluate"]])

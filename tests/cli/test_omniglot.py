@@ -101,6 +101,16 @@ def test_a_run_in_two_parts_is_the_run_in_one(call):
     assert one == other
 
 
+def test_a_short_run_is_validated_too(call):
+    code, _, error = call("omniglot", *SMALL, "--validate-every", "1000", "--episodes", "12", "--out", "run")
+    assert code == 0, error
+    assert [row["episodes"] for row in csv.DictReader(Path("run/metrics.csv").read_text().splitlines())] == ["12"]
+    assert summary("run")["kept_episodes"] == 12
+    code, _, error = call("omniglot", *SMALL, "--validate-every", "0", "--episodes", "12", "--out", "other")
+    assert code == 0, error
+    assert "kept_episodes" not in summary("other")
+
+
 def test_the_network_is_loaded_without_its_data(finished, monkeypatch):
     monkeypatch.setattr(supervised, "glyph_characters", None)
     network = supervised.load_few_shot(finished[0])
@@ -114,7 +124,7 @@ def test_the_network_is_loaded_without_its_data(finished, monkeypatch):
 
 def test_a_network_that_is_none(call):
     assert call("memorize", "--bits", "4", "--patterns", "1", "--episodes", "1", "--out", "other")[0] == 0
-    with pytest.raises(UserError, match="other is a run of memorize: expected one of omniglot"):
+    with pytest.raises(UserError, match="other is a run of memorize: expected a run of omniglot"):
         supervised.load_few_shot(Path("other"))
     with pytest.raises(UserError, match="there is no folder missing"):
         supervised.load_few_shot(Path("missing"))
@@ -177,6 +187,7 @@ def test_without_a_network_there_is_a_clear_answer(refused, monkeypatch):
     monkeypatch.setattr("plastic_rl.data.omniglot.ARCHIVES", [Published("http://127.0.0.1:1", "x.zip", "md5:0", 1)])
     error = refused("omniglot", "--out", "new", code=1)
     assert "http://127.0.0.1:1/x.zip cannot be reached" in error
+    assert "--data glyphs" not in error  # this one has no stand-in
     assert "--data-dir FOLDER" in error
     assert not Path("new").exists()
 

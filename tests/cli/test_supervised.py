@@ -274,9 +274,9 @@ def test_the_presets_are_the_paper_s():
         (["memorize", "--cycles", "0"], "--cycles is 0: expected at least 1"),
         (["memorize", "--blank-steps", "-1"], "--blank-steps is -1: expected at least 0"),
         (["memorize", "--patterns", "0"], "patterns is 0: expected at least 1"),
-        (["memorize", "--bits", "1"], "bits is 1: expected at least 2"),
-        (["memorize", "--erased", "1"], "erased is 1.0: expected a share between 0 and 1"),
-        (["memorize", "--hidden-size", "5"], "hidden_size is 5: expected at least 1001 for this task"),
+        (["memorize", "--bits", "1"], "--bits is 1: expected at least 2"),
+        (["memorize", "--erased", "1"], "--erased is 1.0: expected a share between 0 and 1"),
+        (["memorize", "--hidden-size", "5"], "--hidden-size is 5: expected at least 1001 for this task"),
         (["memorize", "--core", "rnn", "--drive", "add"], "a core rnn cannot be driven by 'add': expected 'clamp'"),
         (["memorize", "--device", "abacus"], "--device abacus cannot be used"),
         (["images", "--cycles", "0"], "--cycles is 0: expected at least 1"),
@@ -284,7 +284,7 @@ def test_the_presets_are_the_paper_s():
         (["images", "--data", "synthetic", "--data-dir", "x"], "--data-dir is for photographs"),
         (["memorize", "--init-alpha", "nan"], "--init-alpha is nan: expected a number of at most 1e30 in size"),
         (["memorize", "--core", "lstm", "--drive", "add"], "a core lstm cannot be driven by 'add'"),
-        (["images", "--data", "synthetic", "--hidden-size", "1024"], "hidden_size is 1024: expected at least 1025"),
+        (["images", "--data", "synthetic", "--hidden-size", "1024"], "--hidden-size is 1024: expected at least 1025"),
     ],
 )
 def test_a_setting_that_cannot_be(refused, words, says):
@@ -300,8 +300,12 @@ def test_photographs_that_cannot_be_had(refused, monkeypatch):
     assert "images holds 2 images: expected at least the 3" in refused("images", "--data-dir", "few", code=2)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr("plastic_rl.data.archives.cache_folder", lambda: Path("cache").absolute())
-    monkeypatch.setattr("plastic_rl.data.images.CIFAR10", Published("http://127.0.0.1:1", "x", "md5:0", 1))
-    assert "http://127.0.0.1:1/x cannot be reached" in refused("images", "--out", "new", code=1)
+    monkeypatch.setattr(
+        "plastic_rl.data.images.CIFAR10", Published("http://127.0.0.1:1", "x", "md5:0", 1, "--data synthetic")
+    )
+    error = refused("images", "--out", "new", code=1)
+    assert "http://127.0.0.1:1/x cannot be reached" in error
+    assert "new runs can do without it: --data synthetic" in error
     assert not Path("new").exists()
 
 
@@ -322,6 +326,7 @@ def test_photographs_that_were_moved(refused, call):
         (["images", "--resume", "images"], 2, "its learning rate has fallen to 0, start a new run"),
         (["images", "--resume", "images", "--episodes", "900"], 2, "would change nothing: start a new run"),
         (["memorize", "--resume", "memorize", "--bits", "9", "--seed", "3"], 2, "leave out --bits, --seed"),
+        (["memorize", "--resume", "memorize", "--episodes", "3"], 2, "has finished its 30 episodes"),
         (["memorize", "--out", "memorize"], 2, "memorize holds another run: name a new folder, or go on with it"),
         (["evaluate", "memorize", "--deterministic"], 2, "--deterministic is for agents"),
         (["evaluate", "memorize", "--episodes", "0"], 2, "--episodes is 0: expected at least 1"),
@@ -334,6 +339,12 @@ def test_runs_that_are_asked_for_what_cannot_be(refused, runs, words, code, says
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     assert says in refused(*words, code=code)
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+def test_resume_never_ends_a_run_before_where_it_is(refused, runs):
+    Path("memorize/summary.json").unlink()
+    error = refused("memorize", "--resume", "memorize", "--episodes", "3", code=2)
+    assert "--episodes is 3, but memorize has done 30 already: give the number in all, --episodes 33 for" in error
 
 
 def edited(**changes):

@@ -10,6 +10,8 @@ from plastic_rl.config import FRESH
 from plastic_rl.envs.rendering import MazeWindow
 from plastic_rl.panel import Panel
 
+from .conftest import SMALL
+
 pygame = pytest.importorskip("pygame")
 
 
@@ -55,8 +57,17 @@ def test_watch_shows_a_step_a_frame_until_the_window_is_closed(screen, call, tra
     code, out, error = call("watch", trained[0])
     assert (code, error) == (0, "")
     assert "space pauses" in out
+    assert "T: freeze the trace" in out
     assert len(set(pictures(shown)[:6])) == 6
     assert not pygame.display.get_init()
+
+
+def test_watch_offers_to_freeze_only_where_there_is_a_trace(screen, call):
+    assert call("maze", *SMALL, "--core", "rnn", "--out", "plain")[0] == 0
+    code, out, _ = call("watch", "plain")
+    assert code == 0
+    assert "space pauses" in out
+    assert "freeze" not in out
 
 
 @pytest.mark.parametrize("key", ["q", "escape"])

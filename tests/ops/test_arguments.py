@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plastic_rl import PlasticLinear
 from plastic_rl.ops import plastic_rnn
 from plastic_rl.rules import hebb
 
@@ -117,6 +118,14 @@ def test_a_rule_of_your_own():
 
     mine, theirs = plastic_rnn(**arguments(), rule=hebb), plastic_rnn(**arguments(), rule="hebb")
     torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("wrong", [lambda trace, *_: trace.sum(), lambda trace, *_: trace[..., :1]])
+def test_a_rule_that_returns_no_trace(wrong):
+    with pytest.raises(ValueError, match=r"the rule returned a trace of shape \(.*\): expected \("):
+        plastic_rnn(**arguments(), rule=wrong)
+    with pytest.raises(ValueError, match=r"the rule returned a trace of shape \(.*\): expected \(2, 3, 4\)"):
+        PlasticLinear(3, 4, rule=wrong)(torch.ones(5, 2, 3))
 
 
 @pytest.mark.parametrize("engine", ["reference", "fused"])

@@ -263,6 +263,24 @@ def test_loss_and_metrics():
     assert task.loss(torch.zeros(3, 2, 5), episodes).item() == pytest.approx(np.log(5))
 
 
+@pytest.mark.parametrize(
+    ("support", "label", "says"),
+    [
+        (torch.zeros(5, 2, 28, 28), None, r"support is torch.float32 \(5, 2, 28, 28\): expected floating point"),
+        (torch.zeros(5, 2, 31, 31, dtype=torch.uint8), None, "support is torch.uint8"),
+        (torch.zeros(5, 31, 31), None, r"support is torch.float32 \(5, 31, 31\)"),
+        (None, torch.full((5, 2), 100), "labels are from 100 to 100: expected from 0 to 4"),
+        (None, torch.full((5, 2), -1), "labels are from -1 to -1: expected from 0 to 4"),
+    ],
+)
+def test_images_and_labels_that_a_network_cannot_take(support, label, says):
+    network = FewShotNetwork(CoreSettings(rule="oja", alpha="shared"), FewShotSettings(width=4), 31)
+    images = torch.zeros(5, 2, 31, 31)
+    label = torch.arange(5)[:, None].expand(5, 2) if label is None else label
+    with pytest.raises(ValueError, match=says):
+        network(images if support is None else support, label, images)
+
+
 def test_digest():
     task = task_of()
     found = task.digest({"accuracy": torch.tensor([1.0, 1, 0, 1, 0.5])})
