@@ -28,7 +28,7 @@ from plastic_rl.config import (
     check_core,
     check_resumed,
 )
-from plastic_rl.errors import UsageError, UserError, invocation, name
+from plastic_rl.errors import UsageError, UserError, invocation, program_name
 
 Command = (
     Annotated[MazeRun, tyro.conf.subcommand("maze")]
@@ -76,7 +76,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def _read(kind: Any, words: Sequence[str], **options: Any) -> Any:
     """Read a command's settings from the words of a command line."""
     style = (tyro.conf.PositionalRequiredArgs, tyro.conf.OmitSubcommandPrefixes)
-    return tyro.cli(kind, args=words, prog=name(), config=style, registry=_plain_values(), **options)
+    return tyro.cli(kind, args=words, prog=program_name(), config=style, registry=_plain_values(), **options)
 
 
 def _resumed(config: MazeRun | TaskRun, folder: Path, words: Sequence[str]) -> MazeRun | TaskRun:

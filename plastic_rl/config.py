@@ -194,7 +194,8 @@ class MazeRun(Run):
 
     def agent_settings(self) -> dict[str, Any]:
         """Return the settings of ``PlasticA2C``, the preset's where they are not given; the learning rate apart."""
-        return {name: getattr(self.resolved(), name) for name in AGENT_SETTINGS}
+        run = self.resolved()
+        return {name: getattr(run, name) for name in AGENT_SETTINGS}
 
     def policy_kwargs(self) -> dict[str, Any]:
         """Return the settings of the network."""

@@ -32,8 +32,8 @@ def program() -> str:
     return "plastic-rl"
 
 
-def name() -> str:
-    """Return this program's name in its help."""
+def program_name() -> str:
+    """Return this program's name, one word, as its help has it."""
     called = Path(sys.argv[0]).name
     return called if called == "train.py" else "plastic-rl"
 
