@@ -19,6 +19,7 @@ from plastic_rl.modules.stepping import Stepper
 State = tuple[np.ndarray, ...]
 Core = PlasticRNN | RNNCore | LSTMCore | MemorylessCore
 _OF_PLASTICITY = ("rule", "alpha", "eta", "learn_eta", "bound", "engine")
+_UNUSED = {"rnn": _OF_PLASTICITY, "memoryless": _OF_PLASTICITY, "lstm": (*_OF_PLASTICITY, "nonlinearity")}
 
 
 class PlasticPolicy(ActorCriticPolicy):
@@ -89,9 +90,8 @@ class PlasticPolicy(ActorCriticPolicy):
             "core": core, "hidden_size": hidden_size, "rule": rule, "alpha": alpha, "eta": eta, "learn_eta": learn_eta,
             "bound": bound, "nonlinearity": nonlinearity, "engine": engine,
         }  # fmt: skip
-        unused = {"rnn": _OF_PLASTICITY, "memoryless": _OF_PLASTICITY, "lstm": (*_OF_PLASTICITY, "nonlinearity")}
         defaults = inspect.signature(PlasticPolicy).parameters
-        if given := [n for n in unused.get(core, ()) if self._core_settings[n] != defaults[n].default]:
+        if given := [n for n in _UNUSED.get(core, ()) if self._core_settings[n] != defaults[n].default]:
             raise ValueError(f"a core {core} has no use for {', '.join(given)}: leave it out, or choose another core")
         self._build_core = builders[core]
         super().__init__(observation_space, action_space, lr_schedule, net_arch=net_arch or [], **kwargs)

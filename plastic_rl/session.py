@@ -128,6 +128,19 @@ def check_machine(config: Any) -> None:
         raise UserError('--tensorboard needs another package: pip install "plastic-rl[tensorboard]"')
 
 
+def check_not_shorter(unit: str, asked: int, folder: Path, done: int, update: int) -> None:
+    """Check that a run is not to end before where it is; lengths are rounded up to whole updates of so many.
+
+    Raises:
+        UsageError: it is.
+    """
+    if done - asked >= update:
+        raise UsageError(
+            f"--{unit} is {asked}, but {folder} has done {done} already: give the number in all, "
+            f"--{unit} {done + asked} for example"
+        )
+
+
 def thread_count(config: Any) -> int:
     """Return how many threads ``config.threads`` asks for."""
     return config.threads or cores()

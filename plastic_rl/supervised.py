@@ -23,7 +23,7 @@ from plastic_rl.modules.ablation import ABLATIONS, ablated
 from plastic_rl.modules.controls import count_parameters
 from plastic_rl.ops import get_num_threads, set_num_threads
 from plastic_rl.plots import learning_curve
-from plastic_rl.session import Session, check_machine, session, thread_count
+from plastic_rl.session import Session, check_machine, check_not_shorter, session, thread_count
 from plastic_rl.tables import duration, number, table
 from plastic_rl.tasks import (
     CoreSettings,
@@ -66,11 +66,7 @@ def train(config: TaskRun) -> None:
                     f"{this.folder} has finished its {trainer.episodes} episodes: "
                     + (more if trainer.episodes < limit else "its learning rate has fallen to 0, start a new run")
                 )
-            if trainer.episodes - config.episodes >= trainer.batch_size:
-                raise UsageError(
-                    f"--episodes is {config.episodes}, but {this.folder} has done {trainer.episodes} already: give the "
-                    f"number in all, --episodes {trainer.episodes + config.episodes} for example"
-                )
+            check_not_shorter("episodes", config.episodes, this.folder, trainer.episodes, trainer.batch_size)
         _write_config(this.folder, config)
         _run(this.folder, config, trainer, this)
 

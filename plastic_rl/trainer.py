@@ -272,7 +272,7 @@ class Trainer:
             return
         from torch.utils.tensorboard import SummaryWriter
 
-        with SummaryWriter(str(self.folder), purge_step=self.episodes + 1) as writer:
+        with SummaryWriter(str(self.folder), purge_step=self._logged + 1) as writer:
 
             def write(row: dict[str, float]) -> None:
                 for name, value in row.items():

@@ -20,7 +20,7 @@ from plastic_rl.modules.controls import count_parameters
 from plastic_rl.ops import get_num_threads, set_num_threads
 from plastic_rl.playing import write_lifetime
 from plastic_rl.plots import learning_curve
-from plastic_rl.session import Interruption, Progress, Session, check_machine, session, thread_count
+from plastic_rl.session import Interruption, Progress, Session, check_machine, check_not_shorter, session, thread_count
 from plastic_rl.tables import duration, number
 
 
@@ -186,11 +186,7 @@ def _kept_agent(folder: Path, config: MazeRun, env: Any, schedule: Schedule) -> 
         )
     assert config.envs is not None
     assert config.n_steps is not None
-    if agent.num_timesteps - config.steps >= config.envs * config.n_steps:
-        raise UsageError(
-            f"--steps is {config.steps}, but {folder} has done {agent.num_timesteps} already: give the number in all, "
-            f"--steps {agent.num_timesteps + config.steps} for example"
-        )
+    check_not_shorter("steps", config.steps, folder, agent.num_timesteps, config.envs * config.n_steps)
     assert agent.env is not None
     if agent.num_timesteps and not agent.keeps_episodes:
         print(f"{config.env} cannot be put back into the middle of its episodes: they begin anew")
