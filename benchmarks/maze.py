@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 import plastic_rl
 from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C
 from plastic_rl.ops import get_num_threads, set_num_threads
-from plastic_rl.tables import table
+from plastic_rl.text import table
 
 AUTHORS = {("plastic", 100, 200): 11_300, ("plastic", 200, 250): 3_800}
 

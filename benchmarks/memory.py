@@ -26,8 +26,8 @@ from torch import nn
 import plastic_rl
 from plastic_rl.modules.connections import Alpha
 from plastic_rl.ops import Engine, set_num_threads
-from plastic_rl.tables import table
 from plastic_rl.tasks import CoreSettings, PatternCompletion
+from plastic_rl.text import table
 
 ENGINES: tuple[Engine, ...] = ("reference", "fused", "traceless")
 BATCHES = (1, 4)  # with 8 episodes, or 4 of the paper's, the reference engine needs more than 20 GB

@@ -18,10 +18,10 @@ from ops import cpu_name
 from torch import nn
 
 import plastic_rl
-from plastic_rl.allocation import keep_freed_memory
 from plastic_rl.data import glyph_characters, split_characters
-from plastic_rl.tables import table
 from plastic_rl.tasks import CoreSettings, FewShotClassification, FewShotEpisodes, FewShotNetwork
+from plastic_rl.text import table
+from plastic_rl.training.machine import keep_freed_memory
 
 TOLERANCE = 1e-4  # of losses and gradients, relative to the largest
 WAYS = ("in a batch", "one by one, images together", "one by one, image by image")

@@ -3,10 +3,10 @@
 Importing this package needs numpy and Gymnasium only; pygame is loaded when a picture is drawn.
 """
 
-from plastic_rl.envs.config import MazeConfig
-from plastic_rl.envs.maze import Action, GridMaze, GridMazeVector, RandomMaze, RandomMazeVector
-from plastic_rl.envs.oracle import OracleAgent
-from plastic_rl.envs.rendering import MazeState, draw_maze, draw_view, maze_text
+from plastic_rl.envs.maze.config import MazeConfig
+from plastic_rl.envs.maze.mazes import Action, GridMaze, GridMazeVector, RandomMaze, RandomMazeVector
+from plastic_rl.envs.maze.oracle import OracleAgent
+from plastic_rl.envs.maze.pictures import MazeState, draw_maze, draw_view, maze_text
 from plastic_rl.envs.wrappers import PreviousActionReward, PreviousActionRewardVector
 
 __all__ = [

@@ -10,6 +10,6 @@ def register_envs() -> None:
         if env_id not in registry:
             register(
                 id=env_id,
-                entry_point=f"plastic_rl.envs.maze:{name}",
-                vector_entry_point=f"plastic_rl.envs.maze:{name}Vector",
+                entry_point=f"plastic_rl.envs.maze.mazes:{name}",
+                vector_entry_point=f"plastic_rl.envs.maze.mazes:{name}Vector",
             )

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from plastic_rl.config import (
+from plastic_rl.errors import UsageError, UserError, invocation, program_name
+from plastic_rl.settings import (
     RUNS,
     TASKS,
     Compare,
@@ -28,7 +29,6 @@ from plastic_rl.config import (
     check_core,
     check_resumed,
 )
-from plastic_rl.errors import UsageError, UserError, invocation, program_name
 
 Command = (
     Annotated[MazeRun, tyro.conf.subcommand("maze")]
@@ -86,7 +86,7 @@ def _resumed(config: MazeRun | TaskRun, folder: Path, words: Sequence[str]) -> M
         UserError: there is no such run.
         UsageError: it is of another command, or settings are given that a run cannot change.
     """
-    from plastic_rl.folders import read_run
+    from plastic_rl.runs.folder import read_run
 
     kept = replace(read_run(folder, *RUNS.values()), resume=folder)
     if type(kept) is not type(config):
@@ -105,39 +105,39 @@ def _fail(message: str, code: int) -> None:
 def _run(config: object) -> None:
     # Loaded here, so that --help and mistakes are answered at once.
     if isinstance(config, MazeRun):
-        from plastic_rl.training import train
+        from plastic_rl.commands.maze import train
 
         train(config)
         return
     if isinstance(config, Compare):
-        from plastic_rl.comparing import compare
+        from plastic_rl.commands.compare import compare
 
         compare(config)
         return
     if isinstance(config, Curves):
-        from plastic_rl.curves import curves
+        from plastic_rl.commands.curves import curves
 
         curves(config)
         return
     if isinstance(config, TaskRun):
-        from plastic_rl import supervised
+        from plastic_rl.commands import supervised
 
         supervised.train(config)
         return
     if isinstance(config, Evaluate) and config.run is not None:
-        from plastic_rl.folders import named, read_config
+        from plastic_rl.runs.folder import named, read_config
 
         if read_config(named(config.run))["command"] in TASKS:
-            from plastic_rl import supervised
+            from plastic_rl.commands import supervised
 
             supervised.evaluate(config, named(config.run))
             return
     if isinstance(config, Evaluate):
-        from plastic_rl import evaluation
+        from plastic_rl.evaluation import agents as evaluation
 
         evaluation.evaluate(config)
         return
-    from plastic_rl import playing
+    from plastic_rl.viewing import scene as playing
 
     if isinstance(config, Watch):
         playing.watch(config)

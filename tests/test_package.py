@@ -78,8 +78,8 @@ def test_import_is_light(tmp_path, statement):
 
 
 def test_the_trainer_does_without_the_command_line(tmp_path):
-    script = "import plastic_rl.trainer\nimport sys; print(*sys.modules)"
-    assert not {"tyro", "plastic_rl.config", "stable_baselines3"} & set(python("-c", script, cwd=tmp_path).split())
+    script = "import plastic_rl.training.trainer\nimport sys; print(*sys.modules)"
+    assert not {"tyro", "plastic_rl.settings", "stable_baselines3"} & set(python("-c", script, cwd=tmp_path).split())
 
 
 def test_the_reference_engine_does_not_load_numba(tmp_path):
@@ -128,7 +128,7 @@ def documented_modules():
 def test_examples_in_docstrings_run():
     results = [
         doctest.testmod(import_module(name))
-        for name in ("plastic_rl.rules", "plastic_rl.trainer", *documented_modules())
+        for name in ("plastic_rl.rules", "plastic_rl.training.trainer", *documented_modules())
     ]
     assert not sum(result.failed for result in results)
     assert sum(result.attempted for result in results) >= 10

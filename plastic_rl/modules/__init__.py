@@ -2,7 +2,7 @@
 
 from plastic_rl.modules.controls import LSTMCore, MemorylessCore, RNNCore, matching_hidden_size
 from plastic_rl.modules.linear import PlasticLinear
-from plastic_rl.modules.plastic import PlasticRNN, PlasticRNNCell
+from plastic_rl.modules.rnn import PlasticRNN, PlasticRNNCell
 from plastic_rl.ops import PlasticState
 
 __all__ = [

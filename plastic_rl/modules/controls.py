@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from plastic_rl.modules.layout import check_shape, layout_of, unpack_state
+from plastic_rl.modules.batching import check_shape, layout_of, unpack_state
 from plastic_rl.modules.stepping import ModuleStepper, Stepper
 from plastic_rl.ops.reference import NONLINEARITIES
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plastic_rl.modules.layout import check_shape
+from plastic_rl.modules.batching import check_shape
 
 
 class Stepper(ABC):

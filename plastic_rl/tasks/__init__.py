@@ -2,9 +2,9 @@
 
 from plastic_rl.tasks.base import Task
 from plastic_rl.tasks.completion import CompletionEpisodes
+from plastic_rl.tasks.few_shot import FewShotClassification, FewShotEpisodes, FewShotNetwork, FewShotSettings
 from plastic_rl.tasks.images import ImageCompletion
 from plastic_rl.tasks.networks import CoreSettings, completion_network
-from plastic_rl.tasks.omniglot import FewShotClassification, FewShotEpisodes, FewShotNetwork, FewShotSettings
 from plastic_rl.tasks.patterns import PatternCompletion
 
 __all__ = [

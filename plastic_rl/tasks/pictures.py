@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from plastic_rl.plots import BLUE, FAINT, GRID, INK, new_figure, save
+from plastic_rl.figures.curves import BLUE, FAINT, GRID, INK, new_figure, save
 from plastic_rl.tasks.completion import CompletionEpisodes
-from plastic_rl.tasks.omniglot import FewShotEpisodes
+from plastic_rl.tasks.few_shot import FewShotEpisodes
 
 ERASED, WRONG, RIGHT = "#e8dcc2", "#dc2626", "#15803d"
 ROWS = 6

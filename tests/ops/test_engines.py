@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from plastic_rl.ops import fused_cpu, plastic_rnn
+from plastic_rl.ops import plastic_rnn
+from plastic_rl.ops.cpu import autograd as fused_cpu
 from plastic_rl.rules import RULE_NAMES
 
 # (steps, batch, neurons): one step, an odd square root, groups of episodes, padded rows and columns.

@@ -1,0 +1,1 @@
+"""Mazes with a hidden goal, to be found anew in every lifetime."""

@@ -1,0 +1,450 @@
+"""Pictures of a maze: a pure function from a state to an array, a text version, and a window.
+
+pygame is imported on the first picture, never on import.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from plastic_rl.envs.maze.walls import Walls
+
+__all__ = ["MazeState", "MazeWindow", "draw_maze", "draw_view", "maze_text"]
+
+Cell = tuple[int, int]
+Color = tuple[int, int, int]
+Frame = npt.NDArray[np.uint8]
+
+PAPER: Color = (246, 247, 249)
+FLOOR: Color = (255, 255, 255)
+GRID: Color = (236, 239, 243)
+WALL: Color = (52, 64, 84)
+AGENT: Color = (37, 99, 235)
+GOAL: Color = (217, 72, 43)
+VIEW: Color = (245, 180, 40)
+VIEW_FLOOR: Color = (254, 243, 214)
+INK: Color = (30, 41, 59)
+FAINT: Color = (107, 119, 140)
+
+_FOG: Color = (198, 205, 216)
+
+# Shapes are drawn this many times too large and scaled down, which smooths their edges.
+OVERSAMPLING = 3
+# Lines and corners stop growing with the cells here (pixels), or small mazes would look clumsy.
+_LARGE_CELL = 48
+# The trail fades in so many steps: between two pictures few of its cells change, which keeps animations small.
+_FADING = 8
+# Width of the maze in pixels that draw_maze aims at when no cell size is asked for.
+TARGET_WIDTH = 484
+# Looking for a display where there is none, SDL writes to stderr.
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+
+
+@dataclass(frozen=True, eq=False)
+class MazeState:
+    """All that a picture of a maze shows.
+
+    Attributes:
+        walls: True for a wall, shape (size, size).
+        agent: row and column of the agent.
+        goal: row and column of the goal, or None to leave it out.
+        view: cells a side of the square that the agent sees.
+        trail: the recent path, oldest cell first, in runs between which the agent was teleported.
+        step: steps taken in this lifetime.
+        lifetime: steps in a lifetime.
+        total_reward: sum of this lifetime's rewards.
+        hits: how often the goal was reached in this lifetime.
+    """
+
+    walls: Walls
+    agent: Cell
+    goal: Cell | None
+    view: int
+    trail: tuple[tuple[Cell, ...], ...]
+    step: int
+    lifetime: int
+    total_reward: float
+    hits: int
+
+
+def maze_text(state: MazeState) -> str:
+    """Return the maze as text, two characters a cell: ``@`` the agent, ``?`` the goal it cannot see."""
+    cells = np.where(state.walls, "██", "  ")
+    for run in state.trail:
+        for cell in run:
+            cells[cell] = "· "
+    if state.goal is not None:
+        cells[state.goal] = "? "
+    cells[state.agent] = "@ "
+    lines = ["".join(row).rstrip() for row in cells]
+    lines.append(
+        f"step {state.step}/{state.lifetime}   return {tenths(state.total_reward)}   hits {state.hits}"
+        "   (@ agent, ? goal, which the agent cannot see)"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def draw_maze(state: MazeState, cell_size: int | None = None) -> Frame:
+    """Draw the maze with a strip of figures and a legend under it.
+
+    Args:
+        state: what to show.
+        cell_size: pixels a side of one cell; by default the maze comes to about 480 pixels.
+
+    Returns:
+        RGB picture, uint8 of shape (height, width, 3).
+
+    Raises:
+        gymnasium.error.DependencyNotInstalled: pygame is missing.
+    """
+    side = _side(state, cell_size)
+    return _framed(state, _draw_grid(load_pygame(), state, side), side, _SIGNS)
+
+
+def draw_view(state: MazeState, cell_size: int | None = None) -> Frame:
+    """Draw what the agent sees and no more: its field of view amid fog, always in the middle of the picture.
+
+    So neither the goal nor the agent's place is given away: who plays by this picture has the agent's task. The
+    arguments and the picture's size are those of :func:`draw_maze`.
+    """
+    pygame, side, span = load_pygame(), _side(state, cell_size), state.view + 2
+    around = np.pad(state.walls, state.view, constant_values=True)
+    top, left = (place + state.view - state.view // 2 for place in state.agent)
+    # Walls all around it, or corners that are round would tell what is next to them.
+    walls = np.pad(around[top : top + state.view, left : left + state.view], 1, constant_values=True)
+    middle = (span // 2, span // 2)
+    grid = _draw_grid(pygame, replace(state, walls=walls, agent=middle, goal=None, trail=()), side, fog=True)
+    return _framed(state, grid, side, _VIEW_SIGNS)
+
+
+def margins(side: int) -> tuple[int, int]:
+    """Return, for a maze so many pixels wide, the margin around it and the height of the strip under it."""
+    return max(4, round(0.045 * side)), round(0.165 * side)
+
+
+def _side(state: MazeState, cell_size: int | None) -> int:
+    size = len(state.walls)
+    return size * (max(4, round(TARGET_WIDTH / size)) if cell_size is None else cell_size)
+
+
+def _framed(state: MazeState, grid: Any, side: int, signs: "Signs") -> Frame:
+    """Put the strip under a grid, and margins around both."""
+    pygame = load_pygame()
+    margin, strip = margins(side)
+    width, height = side + 2 * margin, side + 3 * margin + strip
+    # Video encoders want even sizes.
+    canvas = pygame.Surface((width + width % 2, height + height % 2))
+    canvas.fill(PAPER)
+    canvas.blit(grid, (margin, margin))
+    _draw_strip(pygame, canvas, state, pygame.Rect(margin, side + 2 * margin, side, strip), signs)
+    return as_frame(canvas)
+
+
+def captioned(frame: Frame, name: str, value: str) -> Frame:
+    """Put a name and a figure above a picture of a maze."""
+    pygame = load_pygame()
+    height, width, _ = frame.shape
+    unit = width / (1.09 * TARGET_WIDTH)
+    margin, band = round(0.041 * width), 2 * round(24 * unit)
+    canvas = pygame.Surface((width, height + band))
+    canvas.fill(PAPER)
+    canvas.blit(pygame.image.frombuffer(frame.tobytes(), (width, height), "RGB"), (0, band))
+    words = draw_text(pygame, name, 20 * unit, FAINT)
+    middle = round(1.1 * band / 2 + 0.25 * margin)
+    canvas.blit(words, words.get_rect(midleft=(margin, middle)))
+    figure = draw_text(pygame, value, 34 * unit, INK)
+    canvas.blit(figure, figure.get_rect(midright=(width - margin, middle)))
+    return as_frame(canvas)
+
+
+def as_frame(surface: Any) -> Frame:
+    """Return a surface's picture as an array, uint8 of shape (height, width, 3)."""
+    width, height = surface.get_size()
+    pixels = np.frombuffer(load_pygame().image.tobytes(surface, "RGB"), np.uint8)
+    return pixels.reshape(height, width, 3).copy()
+
+
+def has_display() -> bool:
+    """Whether a window can be tried: on Linux, unless neither X, Wayland nor SDL is told where to."""
+    return sys.platform != "linux" or any(os.environ.get(name) for name in _DISPLAYS)
+
+
+class MazeWindow:
+    """A window that shows frames until it is closed, by :meth:`close` or by the user.
+
+    Attributes:
+        title: in the window's bar; may be changed while it is open.
+        fps: frames a second at most; may be changed too.
+        closed_by_user: the user has closed the window; it then stays closed.
+    """
+
+    def __init__(self, title: str, fps: int) -> None:
+        self.title = title
+        self.fps = fps
+        self.closed_by_user = False
+        self._screen: Any = None
+        self._clock: Any = None
+
+    def show(self, frame: Frame) -> None:
+        """Show a frame and wait as long as the frame rate asks; do nothing once the user closed it.
+
+        Of the events only the request to close is taken from pygame's queue: keys are left to the caller.
+
+        Raises:
+            gymnasium.error.Error: there is no display.
+        """
+        if self.closed_by_user:
+            return
+        pygame = load_pygame()
+        height, width, _ = frame.shape
+        # Another environment's close() may have shut pygame's one display down meanwhile.
+        lost = self._screen is None or not pygame.display.get_init()
+        if lost or self._screen.get_size() != (width, height):
+            self._open(pygame, width, height)
+        if pygame.event.get(pygame.QUIT):
+            self.close()
+            self.closed_by_user = True
+            return
+        if pygame.display.get_caption()[0] != self.title:
+            pygame.display.set_caption(self.title)
+        self._screen.blit(pygame.image.frombuffer(frame.tobytes(), (width, height), "RGB"), (0, 0))
+        pygame.display.flip()
+        self._clock.tick(self.fps)
+
+    def _open(self, pygame: ModuleType, width: int, height: int) -> None:
+        advice = (
+            'On a machine without a display use render_mode="rgb_array" or "ansi", or set the environment variable '
+            "SDL_VIDEODRIVER=dummy to draw into nowhere."
+        )
+        if not has_display():
+            raise gym.error.Error(f"No window can be opened: there is no display. {advice}")
+        try:
+            pygame.display.init()
+            self._screen = pygame.display.set_mode((width, height))
+        except pygame.error as error:
+            raise gym.error.Error(f"No window can be opened: {error}. {advice}") from error
+        # Without a display SDL falls back to drawing into nowhere, which is right only for who asks for it.
+        if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
+            self.close()
+            raise gym.error.Error(f"No window can be opened: there is no display. {advice}")
+        pygame.display.set_caption(self.title)
+        self._clock = pygame.time.Clock()
+
+    def close(self) -> None:
+        """Close the window, if it is open."""
+        if self._screen is not None:
+            load_pygame().display.quit()
+            self._screen = None
+
+
+def tenths(number: float) -> str:
+    """Return the number with one decimal, and never as -0.0."""
+    return f"{round(number, 1) + 0.0:.1f}"
+
+
+def load_pygame() -> ModuleType:
+    """Import pygame, without the greeting that it prints."""
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    try:
+        import pygame
+    except ImportError as error:
+        raise gym.error.DependencyNotInstalled(
+            'Pictures of the maze need pygame: run `pip install "pygame-ce>=2.5"`.'
+        ) from error
+    pygame.font.init()
+    return pygame
+
+
+def _draw_grid(pygame: ModuleType, state: MazeState, side: int, fog: bool = False) -> Any:
+    """Return a surface, side pixels wide, with the cells and what stands on them; with fog, those in view alone."""
+    size = len(state.walls)
+    cell = OVERSAMPLING * -(-side // size)
+    extent = (size * cell, size * cell)
+    surface = pygame.Surface(extent)
+    surface.fill(PAPER)
+    inset = cell // 2
+    pygame.draw.rect(surface, FLOOR, (inset, inset, extent[0] - cell, extent[1] - cell))
+    line = max(1, cell // 30)
+    for k in range(1, size):
+        pygame.draw.line(surface, GRID, (k * cell, 0), (k * cell, extent[1]), line)
+        pygame.draw.line(surface, GRID, (0, k * cell), (extent[0], k * cell), line)
+    field = _field_of_view(pygame, state, cell).clip(surface.get_rect())
+    stroke = min(cell, OVERSAMPLING * _LARGE_CELL)
+    corner = 0 if fog else round(0.16 * stroke)
+    pygame.draw.rect(surface, VIEW_FLOOR, field, border_radius=corner)
+    _draw_walls(pygame, surface, state.walls, cell)
+    if fog:
+        _draw_fog(pygame, surface, field)
+    pygame.draw.rect(surface, VIEW, field, max(1, stroke // 16), border_radius=corner)
+    _draw_trail(pygame, surface, state, cell)
+    if state.goal is not None:
+        _draw_goal(pygame, surface, _centre(state.goal, cell), cell)
+    _draw_agent(pygame, surface, _centre(state.agent, cell), cell)
+    return pygame.transform.smoothscale(surface, (side, side))
+
+
+def _draw_fog(pygame: ModuleType, surface: Any, field: Any) -> None:
+    """Cover all but the field of view."""
+    kept, radius = surface.subsurface(field).copy(), round(0.22 * OVERSAMPLING * _LARGE_CELL)
+    surface.fill(PAPER)
+    pygame.draw.rect(surface, _FOG, surface.get_rect(), border_radius=radius)
+    surface.blit(kept, field)
+
+
+def _draw_walls(pygame: ModuleType, surface: Any, walls: Walls, cell: int) -> None:
+    """Draw the walls as solid blocks whose free corners are rounded."""
+    solid = np.pad(walls, 1)
+    radius = round(0.22 * min(cell, OVERSAMPLING * _LARGE_CELL))
+    for row, column in np.argwhere(walls):
+        above, below = solid[row, column + 1], solid[row + 2, column + 1]
+        left, right = solid[row + 1, column], solid[row + 1, column + 2]
+        pygame.draw.rect(
+            surface,
+            WALL,
+            (column * cell, row * cell, cell, cell),
+            border_top_left_radius=0 if above or left else radius,
+            border_top_right_radius=0 if above or right else radius,
+            border_bottom_left_radius=0 if below or left else radius,
+            border_bottom_right_radius=0 if below or right else radius,
+        )
+
+
+def _field_of_view(pygame: ModuleType, state: MazeState, cell: int) -> Any:
+    """Return the square of cells that the agent sees."""
+    top, left = (place - state.view // 2 for place in state.agent)
+    return pygame.Rect(left * cell, top * cell, state.view * cell, state.view * cell)
+
+
+def _draw_trail(pygame: ModuleType, surface: Any, state: MazeState, cell: int) -> None:
+    """Draw the recent path, fading with age, with a gap wherever the agent was teleported."""
+    length = sum(len(run) for run in state.trail)
+    if not length:
+        return
+    width = max(1, round(0.13 * cell))
+    rows, columns = zip(*(place for run in state.trail for place in run), strict=True)
+    top, left = min(rows) * cell, min(columns) * cell
+    extent = ((max(columns) + 1) * cell - left, (max(rows) + 1) * cell - top)
+    overlay = pygame.Surface(extent, pygame.SRCALPHA)
+    age = length
+    for run in state.trail:
+        before: Cell | None = None
+        for place in run:
+            age -= 1
+            # Drawing on a transparent surface replaces what is there: crossings do not add up.
+            color = (*AGENT, round(190 * (1.0 - round(_FADING * age / length) / _FADING) ** 1.5) + 10)
+            x, y = _centre(place, cell)
+            here = (x - left, y - top)
+            if before is not None:
+                pygame.draw.line(overlay, color, before, here, width)
+            pygame.draw.circle(overlay, color, here, width / 2)
+            before = here
+    surface.blit(overlay, (left, top))
+
+
+def _draw_goal(pygame: ModuleType, surface: Any, centre: Cell, cell: int) -> None:
+    """Draw the goal as a ghost: a dashed ring with a faint inside."""
+    radius = round(0.34 * cell)
+    inside = pygame.Surface((2 * radius, 2 * radius), pygame.SRCALPHA)
+    pygame.draw.circle(inside, (*GOAL, 45), (radius, radius), radius)
+    surface.blit(inside, (centre[0] - radius, centre[1] - radius))
+    for dash in _dashes(centre, radius, max(1.5, 0.075 * cell)):
+        pygame.draw.polygon(surface, GOAL, dash)
+
+
+def _dashes(centre: Cell, radius: float, width: float, count: int = 9) -> Iterator[list[tuple[float, float]]]:
+    """Yield the dashes of a ring as polygons."""
+    share = 0.58
+    for dash in range(count):
+        angles = (dash + np.linspace(0.0, share, 12)) * 2 * np.pi / count
+        rim = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        outline = np.concatenate([rim * (radius + width / 2), rim[::-1] * (radius - width / 2)])
+        yield [(float(x), float(y)) for x, y in outline + centre]
+
+
+def _draw_agent(pygame: ModuleType, surface: Any, centre: Cell, cell: int) -> None:
+    pygame.draw.circle(surface, FLOOR, centre, round(0.36 * cell))
+    pygame.draw.circle(surface, AGENT, centre, round(0.29 * cell))
+
+
+def _centre(place: Cell, cell: int) -> Cell:
+    """Return x and y of a cell's centre."""
+    return place[1] * cell + cell // 2, place[0] * cell + cell // 2
+
+
+def _draw_strip(pygame: ModuleType, canvas: Any, state: MazeState, area: Any, signs: "Signs") -> None:
+    """Draw how far the lifetime is, the figures and the legend."""
+    unit = area.width / TARGET_WIDTH
+    bar = pygame.Rect(area.left, area.top, area.width, max(2, round(5 * unit)))
+    pygame.draw.rect(canvas, GRID, bar, border_radius=bar.height)
+    done = bar.copy()
+    done.width = round(bar.width * min(1.0, state.step / state.lifetime))
+    if done.width:
+        pygame.draw.rect(canvas, AGENT, done, border_radius=bar.height)
+
+    figures = (
+        ("STEP", f"{state.step} / {state.lifetime}"),
+        ("RETURN", tenths(state.total_reward)),
+        ("HITS", f"{state.hits}"),
+    )
+    for place, (name, value) in zip((0.0, 0.27, 0.48), figures, strict=True):
+        left = area.left + round(place * area.width)
+        canvas.blit(draw_text(pygame, name, 12 * unit, FAINT), (left, area.top + round(20 * unit)))
+        canvas.blit(draw_text(pygame, value, 23 * unit, INK), (left, area.top + round(37 * unit)))
+    _draw_legend(pygame, canvas, area.move(round(0.66 * area.width), round(19 * unit)), unit, signs)
+
+
+@lru_cache(512)  # most words of a picture were in the picture before
+def draw_text(pygame: ModuleType, words: str, height: float, color: Color, ground: Color = PAPER) -> Any:
+    """Return a surface, not to be changed, with a line of text.
+
+    Drawn large and scaled down, small letters keep their spacing.
+    """
+    font = pygame.font.Font(None, max(1, round(height * OVERSAMPLING)))
+    large = font.render(words, True, color, ground)
+    width, tall = (max(1, round(extent / OVERSAMPLING)) for extent in large.get_size())
+    return pygame.transform.smoothscale(large.convert(24), (width, tall))
+
+
+def _draw_legend(pygame: ModuleType, canvas: Any, area: Any, unit: float, signs: "Signs") -> None:
+    """Draw what the signs mean."""
+    sign = round(14 * unit)
+    for line, (name, draw) in enumerate(signs):
+        big = max(1, sign * OVERSAMPLING)
+        tile = pygame.Surface((big, big))
+        tile.fill(PAPER)
+        draw(pygame, tile, big)
+        top = area.top + round(20 * unit * line)
+        canvas.blit(pygame.transform.smoothscale(tile, (max(1, sign), max(1, sign))), (area.left, top))
+        words = draw_text(pygame, name, 13 * unit, FAINT)
+        canvas.blit(words, (area.left + round(1.6 * sign), top + (sign - words.get_height()) // 2))
+
+
+def _sign_agent(pygame: ModuleType, tile: Any, size: int) -> None:
+    pygame.draw.circle(tile, AGENT, (size // 2, size // 2), round(0.42 * size))
+
+
+def _sign_goal(pygame: ModuleType, tile: Any, size: int) -> None:
+    _draw_goal(pygame, tile, (size // 2, size // 2), round(1.25 * size))
+
+
+def _sign_view(pygame: ModuleType, tile: Any, size: int) -> None:
+    corner = size // 6
+    pygame.draw.rect(tile, VIEW_FLOOR, (0, 0, size, size), border_radius=corner)
+    pygame.draw.rect(tile, VIEW, (0, 0, size, size), size // 10 + 1, border_radius=corner)
+
+
+Signs = tuple[tuple[str, Callable[[ModuleType, Any, int], None]], ...]
+_SIGNS: Signs = (
+    ("agent", _sign_agent),
+    ("goal, invisible to it", _sign_goal),
+    ("field of view", _sign_view),
+)
+_VIEW_SIGNS: Signs = (("you", _sign_agent), ("what you see", _sign_view))

@@ -1,0 +1,67 @@
+"""Checks of arguments and settings. Each raises a ValueError with the same wording: what is wrong, what was expected."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+
+def check_at_least(name: str, value: float, least: float) -> None:
+    """Raise ValueError if ``value`` is below ``least``, or not a number."""
+    if not value >= least:
+        raise ValueError(f"{name} is {value}: expected at least {least}")
+
+
+def check_within(name: str, value: float, low: float, high: float) -> None:
+    """Raise ValueError if ``value`` is outside ``[low, high]``, or not a number."""
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value}: expected {low} to {high}")
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str], otherwise: str = "") -> None:
+    """Raise ValueError if ``value`` is none of ``choices``; ``otherwise`` names what else would do."""
+    choices = tuple(choices)
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(choices)}{otherwise}")
+
+
+def check_shape(name: str, tensor: Any, shape: tuple[int, ...]) -> None:
+    """Raise ValueError if a tensor or an array has another shape."""
+    if tuple(tensor.shape) != tuple(shape):
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}: expected {tuple(shape)}")
+
+
+def whole_number(name: str, value: Any, least: int, odd: bool = False) -> int:
+    """Return ``value`` as an int; raise ValueError if it is not an (odd) whole number of at least ``least``.
+
+    Whole floats and numpy's integers are accepted, as users' arithmetic gives them; True and "11" are not.
+    """
+    try:
+        number = int(value) if not isinstance(value, (bool, str)) and value == int(value) else None
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or number < least or (odd and number % 2 == 0):
+        hint = ""
+        if number is not None and number >= least:
+            hint = f"; the nearest are {number - 1} and {number + 1}"
+            if number - 1 < least:
+                hint = f"; the nearest is {number + 1}"
+        kind = "an odd whole number" if odd else "a whole number"
+        raise ValueError(f"{name} is {value!r}: expected {kind} of at least {least}{hint}")
+    return number
+
+
+def finite_number(name: str, value: Any, low: float, high: float = math.inf, above: bool = False) -> float:
+    """Return ``value`` as a float; raise ValueError if it is not finite or outside the bounds.
+
+    ``above``: whether ``low`` itself is excluded.
+    """
+    try:
+        number = math.nan if isinstance(value, (bool, str)) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or not low <= number <= high or (above and number == low):
+        bounds = f"above {low:g}" if above else f"of at least {low:g}"
+        if high != math.inf:
+            bounds += f" and at most {high:g}"
+        raise ValueError(f"{name} is {value!r}: expected a finite number {bounds}")
+    return number

@@ -1,0 +1,31 @@
+"""The names to choose from, and which settings each core cannot use. Each list stands here and nowhere else."""
+
+from typing import Literal, get_args
+
+RuleName = Literal["hebb", "oja", "clip"]
+Alpha = Literal["connection", "neuron", "shared"]  # one plasticity coefficient per connection, per neuron, or for all
+Nonlinearity = Literal["tanh", "relu"]
+Engine = Literal["auto", "reference", "fused", "traceless"]
+Core = Literal["plastic", "rnn", "lstm", "memoryless"]  # recurrent cores; all but the first are controls
+OutputLayer = Literal["plastic", "fixed"]  # of few-shot classification; the second is the control
+Drive = Literal["clamp", "add"]  # how a pattern reaches the neurons that it is shown to
+Ablation = Literal["trace_zero", "alpha_zero"]
+
+RULES: tuple[RuleName, ...] = get_args(RuleName)
+ALPHAS: tuple[Alpha, ...] = get_args(Alpha)
+NONLINEARITIES: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+CORES: tuple[Core, ...] = get_args(Core)
+OUTPUT_LAYERS: tuple[OutputLayer, ...] = get_args(OutputLayer)
+DRIVES: tuple[Drive, ...] = get_args(Drive)
+ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
+
+PLASTICITY = frozenset({"rule", "alpha", "eta", "learn_eta", "bound", "init_alpha", "engine"})
+# By core, the settings that have no effect on it.
+UNUSED: dict[str, frozenset[str]] = {
+    "plastic": frozenset(),
+    "rnn": PLASTICITY,
+    "lstm": PLASTICITY | {"nonlinearity"},
+    "memoryless": PLASTICITY,
+    "fixed": PLASTICITY,
+}

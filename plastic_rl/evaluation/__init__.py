@@ -1,0 +1,1 @@
+"""Testing trained agents and networks on fresh lifetimes."""

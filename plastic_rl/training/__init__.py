@@ -1,0 +1,1 @@
+"""Training into a run folder: exactly repeatable, safe to stop at any moment."""

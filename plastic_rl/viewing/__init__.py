@@ -1,0 +1,1 @@
+"""An agent and its network at work, in a window or an animation."""
