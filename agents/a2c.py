@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from plastic_rl.agents import archive
 from plastic_rl.agents.buffer import LifetimeBuffer
-from plastic_rl.agents.policies import PlasticPolicy
+from plastic_rl.agents.policies import PlasticPolicy, State
 from plastic_rl.agents.vec_env import GymnasiumVecEnv
 from plastic_rl.errors import DivergenceError
 from plastic_rl.modules import PlasticRNN
@@ -227,6 +227,16 @@ class PlasticA2C(OnPolicyAlgorithm):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: State | tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, State]:
+        """Choose actions; see :meth:`PlasticPolicy.predict`."""
+        return self.policy.predict(observation, state, episode_start, deterministic)
 
     def _value(self, observations: np.ndarray, state: Any, episode_starts: np.ndarray) -> torch.Tensor:
         """Return the values (B,) of observations that the agent has not acted on; the state stays as it is."""

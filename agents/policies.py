@@ -14,9 +14,10 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
 from plastic_rl.modules import LSTMCore, MemorylessCore, PlasticRNN, RNNCore
+from plastic_rl.modules.ablation import plastic_layers
 from plastic_rl.modules.stepping import Stepper
 
-State = tuple[np.ndarray, ...]
+State = Any  # a core's NamedTuple, PlasticState for example, with arrays in place of tensors
 Core = PlasticRNN | RNNCore | LSTMCore | MemorylessCore
 _OF_PLASTICITY = ("rule", "alpha", "eta", "learn_eta", "bound", "engine")
 _UNUSED = {"rnn": _OF_PLASTICITY, "memoryless": _OF_PLASTICITY, "lstm": (*_OF_PLASTICITY, "nonlinearity")}
@@ -194,56 +195,92 @@ class PlasticPolicy(ActorCriticPolicy):
         hidden, state = self.core(self.features(obs)[None], state, episode_start=starts)
         return hidden[0], state
 
+    @property
+    def is_plastic(self) -> bool:
+        """Whether the core has plastic connections; then its state has a trace."""
+        return bool(plastic_layers(self.core))
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether the core remembers anything from one step to the next."""
+        return not isinstance(self.core, MemorylessCore)
+
+    @property
+    def eta(self) -> float | None:
+        """The present learning rate of the trace; None without plasticity."""
+        return next((layer.eta.item() for layer in plastic_layers(self.core)), None)
+
+    def initial_state(self, count: int) -> State:
+        """Return the state of ``count`` agents at the start of their lifetimes, as ``predict`` takes it."""
+        return _to_arrays(self.core.initial_state(count))
+
     def predict(
         self,
         observation: np.ndarray | dict[str, np.ndarray],
-        state: State | None = None,
+        state: State | tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, State]:
         """Choose actions as Stable-Baselines3's recurrent policies do.
 
         Args:
-            observation: one, or a batch of B.
-            state: what the last call returned; None at first.
-            episode_start: (B,) booleans: whose episode starts with this observation; None: nobody's.
-            deterministic: take the likeliest action rather than a sample.
+            observation: one observation, or a batch of B.
+            state: the state that the previous call returned; None before the first call.
+            episode_start: (B,) booleans, true where this observation starts an episode; None: nowhere.
+            deterministic: take the likeliest action instead of a sample.
 
         Returns:
-            The actions, and the state to give to the next call.
+            The actions, and the state to pass to the next call: a NamedTuple of arrays whose parts have the names of
+            the core's state, ``state.hidden`` (B, N) and, if the core is plastic, ``state.trace`` (B, N, N).
         """
         self.set_training_mode(False)
         if isinstance(observation, tuple) and len(observation) == 2 and isinstance(observation[1], dict):
             raise ValueError(
-                "the observation is what reset() returned: expected its first part, obs, info = env.reset()"
+                "the observation is all that reset() returned: expected its first part, as in obs, info = env.reset()"
             )
         obs, batched = self.obs_to_tensor(observation)
         count = len(obs)
         with torch.no_grad():
             core_state = self.core.initial_state(count)
             if state is not None:
-                core_state = type(core_state)(*(torch.as_tensor(s, device=self.device) for s in state))
+                core_state = type(core_state)(*(torch.as_tensor(part, device=self.device) for part in state))
             starts = np.zeros(count, bool) if episode_start is None else np.asarray(episode_start, bool).reshape(-1)
             actions, _, _, core_state = self.forward(
                 obs, core_state, torch.as_tensor(starts, device=self.device), deterministic
             )
         chosen = self.moves(actions)
-        return chosen if batched else chosen[0], tuple(s.cpu().numpy() for s in core_state)
+        return chosen if batched else chosen[0], _to_arrays(core_state)
 
     def look(self, state: State) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the last step was decided by.
+        """Return the values and the action distribution that the last step was decided by.
 
         Args:
-            state: what ``predict`` returned with the actions.
+            state: the state that ``predict`` returned with the actions.
 
         Returns:
-            The values ``(B,)``, and for Discrete actions the probability of each ``(B, actions)``, else the mean of
-            each number of the action ``(B, numbers)``.
+            The values ``(B,)``; and for Discrete actions the probability of each, ``(B, actions)``, otherwise the mean
+            of each number of the action, ``(B, numbers)``.
         """
         with torch.no_grad():
-            distribution, values = self.heads(torch.as_tensor(state[0], device=self.device))
+            distribution, values = self.heads(torch.as_tensor(state.hidden, device=self.device))
             if isinstance(distribution, CategoricalDistribution):
                 decided = distribution.distribution.probs
             else:
                 decided = distribution.mode()
         return values.cpu().numpy(), decided.cpu().numpy().reshape(len(values), -1)
+
+    def plastic_weights(self, state: State) -> np.ndarray:
+        """Return the plastic part of every connection, ``alpha * trace``, ``(B, N, N)``.
+
+        Raises:
+            ValueError: the core has no plastic connections.
+        """
+        if not self.is_plastic:
+            raise ValueError(f"{type(self.core).__name__} has no plastic connections: check is_plastic first")
+        (layer,) = plastic_layers(self.core)
+        return layer.alpha.numpy(force=True) * state.trace
+
+
+def _to_arrays(state: Any) -> State:
+    """Return a core's state with arrays in place of tensors."""
+    return type(state)(*(part.numpy(force=True) for part in state))

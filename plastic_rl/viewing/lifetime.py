@@ -50,13 +50,13 @@ class Lifetime:
         observation, _ = self.env.reset(seed=self.seed)
         maze: Any = self.env.unwrapped
         counts_hits, hits = hasattr(maze, "maze_state"), 0
-        state: tuple[np.ndarray, ...] | None = None
+        state: Any = None
         start, over = np.ones(1, bool), False
         while not over:
             action, new = self.agent.predict(observation, state, start, self.deterministic)
             assert new is not None
             if self.frozen and self._alpha is not None:
-                new = (new[0], np.zeros_like(new[1]) if state is None else state[1])
+                new = new._replace(trace=np.zeros_like(new.trace) if state is None else state.trace)
             state = new
             self._look(state, action)
             yield self
@@ -68,13 +68,13 @@ class Lifetime:
         self._chosen = None
         yield self
 
-    def _look(self, state: tuple[np.ndarray, ...], action: Any) -> None:
+    def _look(self, state: Any, action: Any) -> None:
         """Keep what the network has just computed."""
         values, decided = self.agent.policy.look(state)
-        self._activity.append(state[0][0])
+        self._activity.append(state.hidden[0])
         self._values.append(float(values[0]))
         if self._alpha is not None:
-            self._plastic = self._alpha * state[1][0]
+            self._plastic = self._alpha * state.trace[0]
             self._strengths.append(float(np.abs(self._plastic).mean()))
         space = self.agent.action_space
         if isinstance(space, spaces.Discrete):

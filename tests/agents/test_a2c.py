@@ -449,7 +449,40 @@ def test_evaluate_policy_and_predict():
     assert (actions == fresh).all()
     single, _ = agent.predict(batch[0])
     assert np.shape(single) == ()
-    assert [s.shape for s in state] == [(4, 12), (4, 12, 12)]
+    assert (state.hidden.shape, state.trace.shape) == ((4, 12), (4, 12, 12))
+    actions_from_plain_tuple, _ = agent.predict(batch, tuple(state), deterministic=True)
+    assert (actions_from_plain_tuple == agent.predict(batch, state, deterministic=True)[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("core", "parts", "has_memory"),
+    [
+        ("plastic", ("hidden", "trace"), True),
+        ("rnn", ("hidden",), True),
+        ("lstm", ("hidden", "cell"), True),
+        ("memoryless", ("hidden",), False),
+    ],
+)
+def test_the_policy_says_what_its_state_is(core, parts, has_memory):
+    agent = agent_for(maze(), policy_kwargs={"core": core}).learn(80)
+    policy, observations = agent.policy, maze().reset(seed=0)[0]
+    first = policy.initial_state(4)
+    state = agent.predict(observations, first, deterministic=True)[1]
+    for found in (first, state):
+        assert found._fields == parts
+        assert all(isinstance(part, np.ndarray) for part in found)
+    assert not any(part.any() for part in first)
+    for other in (None, first._replace()):
+        np.testing.assert_array_equal(agent.predict(observations, other, deterministic=True)[1].hidden, state.hidden)
+    assert (policy.is_plastic, policy.has_memory) == (core == "plastic", has_memory)
+    if core == "plastic":
+        expected = policy.core.alpha.detach().numpy() * state.trace
+        np.testing.assert_array_equal(policy.plastic_weights(state), expected)
+        assert policy.eta == policy.core.eta.item()
+    else:
+        assert policy.eta is None
+        with pytest.raises(ValueError, match="no plastic connections"):
+            policy.plastic_weights(state)
 
 
 def test_divergence_is_an_error_and_leaves_the_weights():
