@@ -1,7 +1,7 @@
-"""Checks of arguments and settings. Each raises a ValueError with the same wording: what is wrong, what was expected."""
+"""Checks of arguments and settings: one wording for every bound, what is wrong and what was expected."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 
@@ -22,6 +22,13 @@ def check_choice(name: str, value: Any, choices: Iterable[str], otherwise: str =
     choices = tuple(choices)
     if value not in choices:
         raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(choices)}{otherwise}")
+
+
+def check_used(what: str, given: Iterable[str], unused: Collection[str]) -> None:
+    """Raise ValueError if ``what`` is given settings that are among its ``unused`` ones."""
+    if useless := [name for name in given if name in unused]:
+        them = "it" if len(useless) == 1 else "them"
+        raise ValueError(f"{what} has no use for {', '.join(useless)}: leave {them} out, or choose another core")
 
 
 def check_shape(name: str, tensor: Any, shape: tuple[int, ...]) -> None:

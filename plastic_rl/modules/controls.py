@@ -71,6 +71,10 @@ class _Core(nn.Module):
         super().__init__()
         self.input_size, self.hidden_size, self.batch_first = input_size, hidden_size, batch_first
 
+    def recurrent_weights(self) -> list[Any]:
+        """Return the parameters that the settings' ``init_scale`` applies to."""
+        return []
+
     def initial_state(self, batch_size: int) -> Any:
         """Return the state at the start of a lifetime: zeros, ``(B, N)``."""
         zeros = next(self.parameters()).new_zeros
@@ -166,6 +170,10 @@ class RNNCore(_Core):
             self.layer = nn.RNN(input_size, hidden_size, nonlinearity=nonlinearity, **options)
         else:
             self.layer = _Inputless(hidden_size, nonlinearity, options)
+
+    def recurrent_weights(self) -> list[Any]:
+        """Return the parameters that the settings' ``init_scale`` applies to."""
+        return [self.layer.weight_hh_l0]
 
     def forward(
         self,

@@ -51,6 +51,10 @@ class _Plastic(PlasticConnections):
         nn.init.uniform_(self.w, -self.initial_bound, self.initial_bound)
         nn.init.uniform_(self.alpha, -self.initial_bound, self.initial_bound)
 
+    def recurrent_weights(self) -> list[Tensor]:
+        """Return the parameters that the settings' ``init_scale`` applies to."""
+        return [self.w, self.alpha]
+
     def initial_state(self, batch_size: int) -> PlasticState:
         """Return the state at the start of a lifetime: zeros, ``(B, N)`` and ``(B, N, N)``."""
         n = self.hidden_size

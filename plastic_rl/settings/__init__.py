@@ -291,7 +291,10 @@ class TaskRun(Run):
     def core_settings(self) -> dict[str, Any]:
         """Return the settings of the core."""
         names = ("core", "rule", "alpha", "eta", "learn_eta")
-        return {name: getattr(self, name) for name in names}
+        return self._used_by_core(*names)
+
+    def _used_by_core(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names if name not in UNUSED.get(self.core, ())}
 
     def facts(self) -> dict[str, Any]:
         """Return what summary.json and the table of results are to say of the settings."""
@@ -334,7 +337,7 @@ class CompletionRun(TaskRun):
     def core_settings(self) -> dict[str, Any]:
         """Return the settings of the core."""
         names = ("hidden_size", "init_scale", "init_alpha")
-        return super().core_settings() | {name: getattr(self, name) for name in names}
+        return super().core_settings() | self._used_by_core(*names)
 
 
 @dataclass(frozen=True)

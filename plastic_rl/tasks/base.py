@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from plastic_rl.tasks.networks import CoreSettings
+from plastic_rl.modules.cores import CoreSettings
 
 EpisodesT = TypeVar("EpisodesT", bound=tuple)
 

@@ -6,8 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from plastic_rl.choices import Drive
+from plastic_rl.modules.cores import CoreSettings
 from plastic_rl.tasks.base import Task
-from plastic_rl.tasks.networks import CoreSettings, Drive, completion_network
+from plastic_rl.tasks.networks import completion_network
 
 
 class CompletionEpisodes(NamedTuple):

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from plastic_rl.data.characters import SplitCharacters
 from plastic_rl.modules import PlasticLinear
+from plastic_rl.modules.cores import CoreSettings
 from plastic_rl.tasks.base import Task
-from plastic_rl.tasks.networks import CoreSettings
 
 Activation = Literal["tanh", "relu"]
 Rotation = Literal["episode", "training", "class"]

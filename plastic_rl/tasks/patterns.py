@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from plastic_rl.choices import Drive
 from plastic_rl.tasks.completion import Completion, CompletionEpisodes, mean_where
-from plastic_rl.tasks.networks import Drive
 
 WINDOW = 20  # episodes over which wrong_bits is averaged to tell when it is learned
 LEARNED = 0.01

@@ -174,7 +174,7 @@ def test_the_paper_s_network_has_111746_parameters():
     assert {name: parameter.numel() for name, parameter in network.output.named_parameters()} == {
         "w": 320, "alpha": 1, "eta": 1,
     }  # fmt: skip
-    assert count_parameters(task.network(replace(PAPER, core="fixed"))) == 111_744
+    assert count_parameters(task.network(CoreSettings("fixed"))) == 111_744
     tuned = FewShotSettings(training_way=13, activation="relu", batch_norm=True)
     assert count_parameters(FewShotNetwork(PAPER, replace(tuned, training_way=20), SIZE)) == 112_962 < 113_000
 
@@ -345,7 +345,7 @@ def test_new_characters_are_learned_from_one_drawing_with_plasticity_alone(tmp_p
     accuracy = {}
     for core in ("plastic", "fixed"):
         torch.manual_seed(0)
-        network = task.network(replace(PAPER, core=core, eta=0.3))
+        network = task.network(replace(PAPER, eta=0.3) if core == "plastic" else CoreSettings(core))
         Trainer(task, network, tmp_path / core, batch_size=16, learning_rate=5e-3, decay_episodes=1600).train(1600)
         accuracy[core] = assess(task.held_out(), network, 200, 1)["accuracy_mean"]
         if core == "plastic":

@@ -20,7 +20,8 @@ TASK = PatternCompletion(patterns=2, bits=8, presentation_steps=2, blank_steps=1
 
 def trainer(folder, task=TASK, core="plastic", **settings):
     torch.manual_seed(3)
-    return Trainer(task, task.network(CoreSettings(core=core, eta=0.1)), folder, **{"learning_rate": 0.01} | settings)
+    core_settings = CoreSettings(eta=0.1) if core == "plastic" else CoreSettings(core)
+    return Trainer(task, task.network(core_settings), folder, **{"learning_rate": 0.01} | settings)
 
 
 def weights(trainer):

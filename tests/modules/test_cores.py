@@ -1,0 +1,82 @@
+import re
+
+import pytest
+import torch
+
+from plastic_rl import LSTMCore, MemorylessCore, PlasticRNN, RNNCore
+from plastic_rl.choices import CORES, UNUSED
+from plastic_rl.modules import CoreSettings
+
+OTHERS = {
+    "rule": "oja", "alpha": "shared", "eta": 0.2, "learn_eta": False, "bound": 2.0, "nonlinearity": "relu",
+    "engine": "reference", "init_alpha": 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_every_core_is_built_and_called_alike(core):
+    built = CoreSettings(core, 6).build(4)
+    output, state = built(torch.randn(9, 3, 4))
+    assert output.shape == (9, 3, 6)
+    assert state.hidden.shape == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("core", "direct"),
+    [
+        ("plastic", lambda: PlasticRNN(4, 6, "clip", "neuron", "relu", 0.2, False, bound=0.5, engine="reference")),
+        ("rnn", lambda: RNNCore(4, 6, "relu")),
+        ("lstm", lambda: LSTMCore(4, 6)),
+        ("memoryless", lambda: MemorylessCore(4, 6, "relu")),
+    ],
+)
+def test_a_core_of_settings_is_that_of_its_class(core, direct):
+    """The same weights from the same seed, and the same outputs."""
+    given = {"rule": "clip", "alpha": "neuron", "eta": 0.2, "learn_eta": False, "bound": 0.5, "nonlinearity": "relu",
+             "engine": "reference"}  # fmt: skip
+    torch.manual_seed(3)
+    built = CoreSettings(core, 6, **{k: v for k, v in given.items() if k not in UNUSED[core]}).build(4)
+    torch.manual_seed(3)
+    expected = direct()
+    assert repr(built) == repr(expected)
+    for (name, one), (other_name, other) in zip(built.state_dict().items(), expected.state_dict().items(), strict=True):
+        assert name == other_name
+        assert one.equal(other)
+    input = torch.randn(9, 3, 4)
+    assert built(input)[0].equal(expected(input)[0])
+
+
+@pytest.mark.parametrize("core", sorted(UNUSED))
+def test_a_setting_that_a_core_has_no_use_for_is_refused(core):
+    for name in OTHERS:
+        if name in UNUSED[core]:
+            with pytest.raises(ValueError, match=f"a core {core} has no use for {name}: leave it out, or choose ano"):
+                CoreSettings(core, **{name: OTHERS[name]})
+        else:
+            CoreSettings(core, **{name: OTHERS[name]})
+
+
+def test_all_useless_settings_are_named_in_their_order():
+    says = "a core rnn has no use for rule, eta: leave them out, or choose another core"
+    with pytest.raises(ValueError, match=re.escape(says)):
+        CoreSettings("rnn", eta=0.5, rule="oja", nonlinearity="relu")
+
+
+def test_a_rule_of_ones_own_goes_into_the_core():
+    def rule(trace, pre, post, eta):
+        return trace
+
+    assert CoreSettings(hidden_size=6, rule=rule).build(4).rule is rule
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"core": "gru"}, "unknown core 'gru': expected one of plastic, rnn, lstm, memoryless, fixed"),
+        ({"core": "fixed", "hidden_size": 6}, "a core fixed has no memory: expected one of plastic, rnn, lstm"),
+        ({"hidden_size": 6, "rule": "hebbian"}, "unknown rule 'hebbian': expected one of hebb, oja, clip"),
+    ],
+)
+def test_a_core_that_cannot_be(settings, says):
+    with pytest.raises(ValueError, match=says):
+        CoreSettings(**settings).build(4)
