@@ -8,6 +8,7 @@ Nonlinearity = Literal["tanh", "relu"]
 Engine = Literal["auto", "reference", "fused", "traceless"]
 Core = Literal["plastic", "rnn", "lstm", "memoryless"]  # recurrent cores; all but the first are controls
 OutputLayer = Literal["plastic", "fixed"]  # of few-shot classification; the second is the control
+Rotation = Literal["episode", "training", "class"]  # when few-shot classification rotates characters
 Drive = Literal["clamp", "add"]  # how a pattern reaches the neurons that it is shown to
 Ablation = Literal["trace_zero", "alpha_zero"]
 
@@ -17,6 +18,7 @@ NONLINEARITIES: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 CORES: tuple[Core, ...] = get_args(Core)
 OUTPUT_LAYERS: tuple[OutputLayer, ...] = get_args(OutputLayer)
+ROTATIONS: tuple[Rotation, ...] = get_args(Rotation)
 DRIVES: tuple[Drive, ...] = get_args(Drive)
 ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
 

@@ -1,4 +1,4 @@
-"""What a task is. The trainer knows no more of it than this; docs/tasks.md shows a whole one."""
+"""The interface of a task, which is all that the trainer knows of it; docs/tasks.md shows a complete example."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,15 @@ EpisodesT = TypeVar("EpisodesT", bound=tuple)
 
 
 class Task(ABC, Generic[EpisodesT]):
-    """Draws episodes, takes a network through them, and scores what it answers at the end.
+    """Draws episodes, runs a network through them, and scores its answers at the end.
 
-    Episodes are a NamedTuple of tensors, of a shape that is the task's own affair. B is how many there are.
+    Episodes are a NamedTuple of tensors; their shapes are up to the task. B is the number of episodes.
 
     Attributes:
-        measures: the names of the metrics. The first is shown while training; without any, the loss is.
-        levels: values of the first to compare with, by name, such as that of chance.
-        tested_together: episodes that a finished network is tested on at a time.
-        pictured: episodes that ``draw`` is given.
+        measures: the names of the metrics. Training shows the first, or the loss if there are none.
+        levels: values of the first metric to compare with, by name, such as the chance level.
+        tested_together: number of episodes in a batch when a finished network is tested.
+        pictured: number of episodes that ``draw`` receives.
     """
 
     measures: ClassVar[tuple[str, ...]] = ()
@@ -32,7 +32,7 @@ class Task(ABC, Generic[EpisodesT]):
 
     @abstractmethod
     def network(self, core: CoreSettings) -> nn.Module:
-        """Return a new network for this task, around a core of these settings.
+        """Return a new network for this task, around a core with these settings.
 
         Raises:
             ValueError: the settings do not fit the task.
@@ -40,47 +40,47 @@ class Task(ABC, Generic[EpisodesT]):
 
     @abstractmethod
     def sample(self, count: int, generator: torch.Generator) -> EpisodesT:
-        """Draw B = count episodes; randomness from the generator only, tensors on ``generator.device``."""
+        """Draw B = ``count`` episodes. All randomness is the generator's; tensors are on ``generator.device``."""
 
     @abstractmethod
     def run(self, network: nn.Module, episodes: EpisodesT) -> Tensor:
-        """Take the network through the episodes; return its answers, ``(B, ...)``."""
+        """Run the network through the episodes and return its answers, ``(B, ...)``."""
 
     @abstractmethod
     def loss(self, prediction: Tensor, episodes: EpisodesT) -> Tensor:
-        """Return what gradient descent makes small: a scalar, the mean over episodes."""
+        """Return the loss that gradient descent minimizes: a scalar, the mean over episodes."""
 
     @abstractmethod
     def metrics(self, prediction: Tensor, episodes: EpisodesT) -> dict[str, Tensor]:
-        """Return the measures by name: ``(B,)`` each, one value per episode."""
+        """Return the metrics by name: ``(B,)`` each, one value per episode."""
 
     def held_out(self) -> "Task[EpisodesT]":
-        """Return the task on data kept apart from training; this one itself where it draws without end."""
+        """Return the task on data kept apart from training; the task itself if every episode is new anyway."""
         return self
 
     def tests(self) -> "dict[str, Task[EpisodesT]]":
-        """Return the tasks that a finished network is tested on, by the part of the data.
+        """Return the tasks that test a finished network, by the part of the data that they use.
 
-        By default ``"train"`` and ``"heldout"``, or ``""`` where nothing is held out.
+        By default these are ``"train"`` and ``"heldout"``, or only ``""`` if nothing is held out.
         """
         fresh = self.held_out()
         return {"": self} if fresh is self else {"train": self, "heldout": fresh}
 
     def validation(self) -> "Task[EpisodesT] | None":
-        """Return the task on data by which the weights that are kept are chosen. By default, there is none."""
+        """Return the task on the data that selects the weights to keep. By default, there is none."""
         return None
 
     def score(self, means: Mapping[str, float]) -> float:
-        """Return what validation is to make large, given the means of the loss and the metrics: minus the loss."""
+        """Return what validation maximizes, given the means of loss and metrics. By default, minus the loss."""
         return -means["loss"]
 
     def digest(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return what the metrics of all tested episodes, ``(episodes,)`` each, come to: by default their means."""
+        """Summarize the metrics of all tested episodes, ``(episodes,)`` each. By default, by their means."""
         return {name: value.double().mean().item() for name, value in values.items()}
 
     def draw(self, path: Path, prediction: Tensor, episodes: EpisodesT) -> None:
-        """Draw what was shown, asked and answered into a PNG file; tensors on the CPU. By default, no picture."""
+        """Draw the episodes and the answers into a PNG file; tensors are on the CPU. By default, draw nothing."""
 
     def course(self, rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-        """Return what the rows of metrics.csv tell, for summary.json. By default, nothing."""
+        """Return facts for summary.json, taken from the rows of metrics.csv. By default, there are none."""
         return {}

@@ -1,40 +1,25 @@
-"""Episodes that show some items several times and then a part of one of them, which is to be completed."""
+"""Tasks that show some items several times, and then a part of one item, which the network completes."""
 
 from abc import abstractmethod
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from plastic_rl.checks import check_at_least
 from plastic_rl.choices import Drive
 from plastic_rl.modules.cores import CoreSettings
 from plastic_rl.tasks.base import Task
+from plastic_rl.tasks.episodes import CompletionEpisodes
 from plastic_rl.tasks.networks import completion_network
 
 
-class CompletionEpisodes(NamedTuple):
-    """B episodes over P items of n elements, bits or pixels, each with Q queries at its end.
-
-    Attributes:
-        items: ``(B, P, n)``, what is to be remembered.
-        shown: ``(T, B, n)``, what the network is shown at every step; NaN where nothing is.
-        target: ``(Q * B, n)``, the whole items that the network is asked for, first those of all first queries.
-        erased: ``(Q * B, n)`` booleans, which of their elements are not shown then.
-    """
-
-    items: Tensor
-    shown: Tensor
-    target: Tensor
-    erased: Tensor
-
-
 class Completion(Task[CompletionEpisodes]):
-    """What completion of patterns and of images share: the order of events, and the loss.
+    """The order of events and the loss, which completion of patterns and of images share.
 
-    In each of ``cycles`` cycles every item is presented once, in random order, for ``presentation_steps``, and after
-    it nothing for ``blank_steps``. Then one of the items is shown in part for ``test_steps``, and so for each of the
-    queries. The loss is the squared error, summed over the elements of the whole item, at the last step of a query, and
-    its mean over queries and episodes.
+    In each of ``cycles`` cycles every item is presented once, in random order: it is shown for ``presentation_steps``,
+    then nothing is shown for ``blank_steps``. After the cycles, each query shows a part of one item for ``test_steps``.
+    The loss is the squared error at the last step of a query, summed over the elements of the complete item and
+    averaged over queries and episodes.
     """
 
     def __init__(
@@ -51,23 +36,22 @@ class Completion(Task[CompletionEpisodes]):
         at_least = {"presentation_steps": (presentation_steps, 1), "blank_steps": (blank_steps, 0),
                     "cycles": (cycles, 1), "test_steps": (test_steps, 1), "queries": (queries, 1)}  # fmt: skip
         for name, (value, least) in at_least.items():
-            if value < least:
-                raise ValueError(f"{name} is {value}: expected at least {least}")
+            check_at_least(name, value, least)
         self.size, self.count = size, count
         self.presentation_steps, self.blank_steps = presentation_steps, blank_steps
         self.cycles, self.test_steps, self.drive, self.queries = cycles, test_steps, drive, queries
 
     def network(self, core: CoreSettings) -> nn.Module:
-        """See ``completion_network``."""
+        """Return a new network; see ``completion_network``."""
         return completion_network(core, self.size, self.drive)
 
     @abstractmethod
     def draw_items(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return the items of so many episodes, ``(B, P, n)``."""
+        """Draw the items of ``count`` episodes, ``(count, P, n)``."""
 
     @abstractmethod
     def draw_erased(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return which elements the items of so many queries lack, ``(count, n)`` booleans."""
+        """Draw the erased elements of ``count`` queries, ``(count, n)`` booleans."""
 
     def sample(self, count: int, generator: torch.Generator) -> CompletionEpisodes:
         """See ``Task``."""
@@ -97,7 +81,7 @@ class Completion(Task[CompletionEpisodes]):
         return outputs[first :: self.test_steps].flatten(0, 1)
 
     def per_episode(self, values: Tensor) -> Tensor:
-        """Return the mean over an episode's queries, ``(B,)``, of ``(Q * B,)`` values."""
+        """Return the means of ``(Q * B,)`` values over each episode's queries, ``(B,)``."""
         return values.unflatten(0, (self.queries, -1)).mean(0)
 
     def loss(self, prediction: Tensor, episodes: CompletionEpisodes) -> Tensor:
@@ -106,5 +90,5 @@ class Completion(Task[CompletionEpisodes]):
 
 
 def mean_where(values: Tensor, where: Tensor) -> Tensor:
-    """Return the mean of ``(B, n)`` values over the elements chosen in each row, ``(B,)``."""
+    """Return the mean of ``(B, n)`` values over the elements of each row where ``where`` is true, ``(B,)``."""
     return (values * where).sum(-1) / where.sum(-1)

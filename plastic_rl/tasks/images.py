@@ -1,4 +1,4 @@
-"""Natural images, completed from a half of them (paper, 4.3)."""
+"""Completion of natural images from one half (paper, 4.3)."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -7,29 +7,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plastic_rl.checks import check_at_least
 from plastic_rl.tasks.base import Task
-from plastic_rl.tasks.completion import Completion, CompletionEpisodes, mean_where
+from plastic_rl.tasks.completion import Completion, mean_where
+from plastic_rl.tasks.episodes import CompletionEpisodes
 
 
 class ImageCompletion(Completion):
-    """Images shown several times, and then one of them with its top or bottom half erased (paper, 4.3).
+    """Images are shown several times, and then one of them with its top or bottom half erased (paper, 4.3).
 
-    The defaults are the paper's. The loss is the squared error summed over all pixels; those that are shown are
-    clamped, so only the erased half counts. Metrics, over the erased half of each image: ``squared_error``, the mean
+    The defaults are the paper's. The loss is the squared error, summed over all pixels; shown pixels are clamped, so
+    only the erased half counts. The metrics are taken over the erased half of each image: ``squared_error``, the mean
     over its pixels, and ``correlation`` of output and truth.
 
     Args:
-        images: ``(count, height, width)``, grey, within [-1, 1], which is all that a neuron can output.
-        held_out: images as above, kept apart from training; None: there are none.
-        count: how many images in an episode, all different.
-        presentation_steps: for which an image is presented.
-        blank_steps: after each presentation, in which nothing is shown and the network runs freely.
-        cycles: in each of which every image is presented once.
-        test_steps: for which a half image is shown.
-        queries: at the end of an episode, in training: half images one after another. Tests have one.
+        images: ``(count, height, width)``, grey, within [-1, 1], the range of a neuron's output.
+        held_out: images that are kept apart from training, as above; None: there are none.
+        count: number of images in an episode, all different.
+        presentation_steps: steps for which an image is shown.
+        blank_steps: steps after each presentation in which nothing is shown and the network runs freely.
+        cycles: number of cycles; each presents every image once.
+        test_steps: steps for which a half image is shown.
+        queries: number of half images at the end of a training episode, one after another. Tests have one.
 
     Raises:
-        ValueError: a number is out of bounds, or the images are not as described.
+        ValueError: a number is out of bounds, or the images are not as described above.
 
     Example:
         >>> import numpy, torch
@@ -51,8 +53,7 @@ class ImageCompletion(Completion):
         test_steps: int = 3,
         queries: int = 1,
     ) -> None:
-        if count < 1:
-            raise ValueError(f"count is {count}: expected at least 1")
+        check_at_least("count", count, 1)
         for name, array in ({"images": images} | ({} if held_out is None else {"held_out": held_out})).items():
             _check(name, array, count)
         self.height, self.width = images.shape[1:]
@@ -65,7 +66,7 @@ class ImageCompletion(Completion):
         self._held_out = held_out
 
     def _asking_once(self, images: np.ndarray | None = None) -> "ImageCompletion":
-        """The task on other images, or its own, with one query."""
+        """Return the task with one query, on other images or, by default, on the same."""
         if images is None:
             images = self.images.unflatten(1, (self.height, self.width)).numpy()
         return ImageCompletion(
@@ -73,17 +74,17 @@ class ImageCompletion(Completion):
         )
 
     def held_out(self) -> "ImageCompletion":
-        """Return the task on the images kept apart from training, if there are any, with one query."""
+        """Return the task with one query, on the images kept apart from training if there are any."""
         return self._asking_once(self._held_out)
 
     def tests(self) -> dict[str, Task[CompletionEpisodes]]:
-        """Return the tasks of the images trained on and held out, with one query."""
+        """Return the tasks with one query on the training images and on the held-out images."""
         fresh = self.held_out()
         return {"": fresh} if self._held_out is None else {"train": self._asking_once(), "heldout": fresh}
 
     def draw_items(self, count: int, generator: torch.Generator) -> Tensor:
         """Choose different images for each episode."""
-        # The largest of random numbers are a sample without repetition.
+        # The indices of the largest random numbers are a sample without repetition.
         chances = torch.rand(count, len(self.images), generator=generator, device=generator.device)
         return self.images[chances.topk(self.count).indices.cpu()].to(generator.device)
 
@@ -94,18 +95,18 @@ class ImageCompletion(Completion):
         return upper == top
 
     def metrics(self, prediction: Tensor, episodes: CompletionEpisodes) -> dict[str, Tensor]:
-        """Return ``squared_error`` and ``correlation`` over the erased half, the means over an episode's queries."""
+        """Return ``squared_error`` and ``correlation`` over the erased half, averaged over an episode's queries."""
         where = episodes.erased
         apart = [x - mean_where(x, where).unsqueeze(-1) for x in (prediction, episodes.target)]
         (xx, xy), (_, yy) = ([mean_where(a * b, where) for b in apart] for a in apart)
         return {
             "squared_error": self.per_episode(mean_where((prediction - episodes.target).square(), where)),
-            # Of an image without any contrast it is not defined: 0.
+            # The correlation of an image without contrast is not defined; it counts as 0.
             "correlation": self.per_episode(xy / (xx * yy).clamp_min(1e-12).sqrt()),
         }
 
     def draw(self, path: Path, prediction: Tensor, episodes: CompletionEpisodes) -> None:
-        """Draw a row per episode: the images shown, the half image, the answer, the truth."""
+        """Draw one row per episode: the images shown, the half image, the answer, the truth."""
         from plastic_rl.tasks.pictures import draw_images
 
         draw_images(path, prediction, episodes, (self.height, self.width))
@@ -117,4 +118,4 @@ def _check(name: str, images: np.ndarray, count: int) -> None:
     if len(images) < count:
         raise ValueError(f"{name} holds {len(images)} images: expected at least the {count} of an episode")
     if not np.isfinite(images).all() or np.abs(images).max() > 1:
-        raise ValueError(f"{name} has values outside [-1, 1]: expected none, for no neuron can output them")
+        raise ValueError(f"{name} has values outside [-1, 1]: expected none, because no neuron can output them")

@@ -9,20 +9,20 @@ from plastic_rl.modules import PlasticRNN
 from plastic_rl.modules.cores import CoreSettings
 
 COMPLETING = ("plastic", "rnn", "lstm")  # the cores that remember what they were shown
-GAIN = 20.0  # of an added input: tanh of it is as good as clamped
+GAIN = 20.0  # of an added input: its tanh is as close to -1 or 1 as if it were clamped
 
 
 def completion_network(settings: CoreSettings, items: int, drive: Drive = "clamp") -> nn.Module:
-    """Return a network that is shown some of its items and outputs them all.
+    """Return a network that is shown some of its items and outputs all of them.
 
-    Called with what is shown, ``(T, B, items)``, NaN where nothing is, it returns its output, ``(T, B, items)``. A
-    plastic or rnn core has a neuron for every item and one more that is always 1, the bias; neurons beyond these are
-    free. An lstm core has input weights and a linear readout.
+    The network takes what is shown, ``(T, B, items)``, NaN where nothing is shown, and returns ``(T, B, items)``. A
+    plastic or rnn core has one neuron for each item, and a bias neuron that is always 1; further neurons are free. An
+    lstm core has input weights and a linear readout.
 
     Args:
-        settings: of the core; without a size, items + 1 neurons.
-        items: pixels or bits.
-        drive: whether shown items clamp their neurons, or are added to their net input, times 20.
+        settings: settings of the core; without a size, there are items + 1 neurons.
+        items: number of pixels or bits.
+        drive: ``"clamp"``: shown items clamp their neurons; ``"add"``: they are added to the net input, times 20.
 
     Raises:
         ValueError: a core without memory, fewer than items + 1 neurons, or ``"add"`` with a core that is not plastic.
@@ -39,7 +39,7 @@ def completion_network(settings: CoreSettings, items: int, drive: Drive = "clamp
 
 
 def _with_bias(shown: Tensor, size: int) -> Tensor:
-    """Add the bias neuron, always 1, and free neurons (NaN) up to a size."""
+    """Add the bias neuron, always 1, and free neurons (NaN) up to ``size``."""
     filled = shown.new_full((*shown.shape[:-1], size), torch.nan)
     filled[..., : shown.shape[-1]] = shown
     filled[..., shown.shape[-1]] = 1.0
@@ -61,7 +61,7 @@ class ClampedNetwork(nn.Module):
 
 
 class AddedNetwork(nn.Module):
-    """A plastic core; what is shown is added, times a gain, to the net input of its first neurons."""
+    """A plastic core that adds what is shown, times a gain, to the net input of its first neurons."""
 
     def __init__(self, settings: CoreSettings, items: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class AddedNetwork(nn.Module):
 
 
 class ReadoutNetwork(nn.Module):
-    """A core with input weights and a linear readout; what is not shown is an input of 0."""
+    """A core with input weights and a linear readout; the input is 0 where nothing is shown."""
 
     def __init__(self, settings: CoreSettings, items: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Binary patterns, completed from a part of them (paper, 4.1 and 4.2)."""
+"""Completion of binary patterns from a part of their bits (paper, 4.1 and 4.2)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,29 +7,31 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from plastic_rl.checks import check_at_least
 from plastic_rl.choices import Drive
-from plastic_rl.tasks.completion import Completion, CompletionEpisodes, mean_where
+from plastic_rl.tasks.completion import Completion, mean_where
+from plastic_rl.tasks.episodes import CompletionEpisodes
 
-WINDOW = 20  # episodes over which wrong_bits is averaged to tell when it is learned
-LEARNED = 0.01
+WINDOW = 20  # episodes over which wrong_bits is averaged to decide when the task is learned
+LEARNED = 0.01  # mean share of wrong bits below which it is
 
 
 class PatternCompletion(Completion):
-    """Random patterns of bits, -1 and 1, and then one of them with a share of its bits erased (paper, 4.1).
+    """Random patterns of bits, -1 and 1, are shown, and then one of them with some bits erased (paper, 4.1).
 
-    Every pattern is new, so the bits must be kept in the network's state. The defaults are the paper's. Metrics:
-    ``wrong_bits``, the share of bits of the wrong sign (an output of 0 is wrong) among all bits, by chance half the
-    share that is erased, and ``wrong_erased_bits``, among the erased ones, by chance a half.
+    Every pattern is new, so the network must keep the bits in its state. The defaults are the paper's. The metrics are
+    ``wrong_bits``, the share of all bits whose sign is wrong (an output of 0 is wrong), at chance half the erased
+    share; and ``wrong_erased_bits``, the same among the erased bits, at chance a half.
 
     Args:
-        patterns: how many in an episode.
-        bits: in a pattern.
-        presentation_steps: for which a pattern is presented.
-        blank_steps: after each presentation, in which nothing is shown and the network runs freely.
-        cycles: in each of which every pattern is presented once.
-        test_steps: for which the degraded pattern is shown.
-        erased: share of its bits that are erased; the rest is shown.
-        drive: whether shown bits clamp their neurons, or are added to their net input, times 20.
+        patterns: number of patterns in an episode.
+        bits: number of bits in a pattern.
+        presentation_steps: steps for which a pattern is shown.
+        blank_steps: steps after each presentation in which nothing is shown and the network runs freely.
+        cycles: number of cycles; each presents every pattern once.
+        test_steps: steps for which the degraded pattern is shown.
+        erased: share of the bits that the degraded pattern lacks.
+        drive: ``"clamp"``: shown bits clamp their neurons; ``"add"``: they are added to the net input, times 20.
 
     Raises:
         ValueError: a number is out of bounds.
@@ -54,9 +56,8 @@ class PatternCompletion(Completion):
         erased: float = 0.5,
         drive: Drive = "clamp",
     ) -> None:
-        for name, value, least in (("patterns", patterns, 1), ("bits", bits, 2)):
-            if value < least:
-                raise ValueError(f"{name} is {value}: expected at least {least}")
+        check_at_least("patterns", patterns, 1)
+        check_at_least("bits", bits, 2)
         if not 0 < erased < 1:
             raise ValueError(f"erased is {erased}: expected a share between 0 and 1, both excluded")
         super().__init__(bits, patterns, presentation_steps, blank_steps, cycles, test_steps, drive)
@@ -64,7 +65,7 @@ class PatternCompletion(Completion):
         self.levels = {"chance": 0.5 * self.erased_bits / bits}
 
     def draw_items(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return patterns of -1 and 1."""
+        """Draw patterns of -1 and 1."""
         shape = (count, self.count, self.size)
         return torch.randint(2, shape, generator=generator, device=generator.device) * 2.0 - 1.0
 
@@ -79,9 +80,9 @@ class PatternCompletion(Completion):
         return {"wrong_bits": wrong.mean(-1), "wrong_erased_bits": mean_where(wrong, episodes.erased)}
 
     def course(self, rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-        """Return when the mean of ``wrong_bits`` over the last 20 episodes fell below 1 % and stayed there, or None.
+        """Return when the mean of ``wrong_bits`` over the last 20 episodes fell below 1 % for good; None if never.
 
-        Of batches of several episodes, the mean is over as many batches as hold 20.
+        With several episodes in a batch, the mean is taken over the fewest batches that hold 20 episodes.
         """
         batch = int(rows[0]["episodes"]) if rows else 1
         window = -(-WINDOW // batch)
@@ -100,7 +101,7 @@ class PatternCompletion(Completion):
         }
 
     def draw(self, path: Path, prediction: Tensor, episodes: CompletionEpisodes) -> None:
-        """Draw the first episode: all that was shown, over time, and below it cue, answer and truth."""
+        """Draw the first episode: everything that was shown, over time, and below it cue, answer and truth."""
         from plastic_rl.tasks.pictures import draw_patterns
 
         draw_patterns(path, prediction, episodes)

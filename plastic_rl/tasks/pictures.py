@@ -1,4 +1,4 @@
-"""Pictures of the tasks' episodes: tensors on the CPU in, PNG files out."""
+"""Pictures of the tasks' episodes: they take tensors on the CPU and write PNG files."""
 
 import math
 from pathlib import Path
@@ -8,16 +8,15 @@ import numpy as np
 from torch import Tensor
 
 from plastic_rl.figures.curves import BLUE, FAINT, GRID, INK, new_figure, save
-from plastic_rl.tasks.completion import CompletionEpisodes
-from plastic_rl.tasks.few_shot import FewShotEpisodes
+from plastic_rl.tasks.episodes import CompletionEpisodes, FewShotEpisodes
 
 ERASED, WRONG, RIGHT = "#e8dcc2", "#dc2626", "#15803d"
 ROWS = 6
-FILLING = 2.0  # above every value that is drawn
+PADDING = 2.0  # above every value that is drawn
 
 
 def draw_patterns(path: Path, prediction: Tensor, episodes: CompletionEpisodes) -> None:
-    """Draw the first episode, of answers ``(B, n)``: its inputs over time; cue, answer, truth and errors."""
+    """Draw the first episode: its inputs over time; then cue, answer, truth and errors. Answers are ``(B, n)``."""
     shown, answer = episodes.shown[:, 0].numpy(), prediction[0].clamp(-1, 1).numpy()
     target, erased = episodes.target[0].numpy(), episodes.erased[0].numpy()
     figure = new_figure(9.6, 5.6)
@@ -50,9 +49,9 @@ def draw_patterns(path: Path, prediction: Tensor, episodes: CompletionEpisodes) 
 
 
 def draw_images(path: Path, prediction: Tensor, episodes: CompletionEpisodes, shape: tuple[int, int]) -> None:
-    """Draw a row per episode, at most six: the images shown, the half image, the answer ``(B, n)``, the truth.
+    """Draw one row per episode, at most six: the images shown, the half image, the answer, the truth.
 
-    The shown image that is asked for is framed.
+    The shown image that the query is about has a frame. Answers are ``(B, n)``.
     """
     rows, shown = min(ROWS, len(prediction)), episodes.items.shape[1]
     figure = new_figure(1.25 * (shown + 3.4), 1.3 * rows + 0.4)
@@ -73,10 +72,15 @@ def draw_images(path: Path, prediction: Tensor, episodes: CompletionEpisodes, sh
 
 
 def draw_few_shot(path: Path, prediction: Tensor, episodes: FewShotEpisodes, source: str) -> None:
-    """Draw a row per episode, at most six: support, a query, the outputs; half of them mistakes if there are enough.
+    """Draw one row per episode, at most six: support, a query, the outputs. Up to half of the rows show mistakes.
 
-    The source is what the characters are. Of several drawings of a class, the first is drawn; of several queries,
-    one. Logits are ``(B, Q, way)``.
+    Each row shows the first drawing of each class and one query.
+
+    Args:
+        path: the PNG file.
+        prediction: logits ``(B, Q, way)``.
+        episodes: the episodes of these logits.
+        source: the name of the dataset.
     """
     wrong = prediction.argmax(-1) != episodes.target
     of_wrong, of_right = ([b for b in where.any(1).nonzero().flatten().tolist()] for where in (wrong, ~wrong))
@@ -91,17 +95,17 @@ def draw_few_shot(path: Path, prediction: Tensor, episodes: FewShotEpisodes, sou
     for (b, mistaken), axes_of_row in zip(rows, grid, strict=True):
         query = int((wrong[b] == mistaken).nonzero()[0])
         target, chances = int(episodes.target[b, query]), prediction[b, query].softmax(-1).numpy()
-        said = int(chances.argmax())
+        predicted = int(chances.argmax())
         for axes, name in zip(axes_of_row[:way], range(way), strict=True):
             _ink(axes, episodes.support[int((episodes.label[:, b] == name).nonzero()[0]), b].numpy())
             axes.set_xlabel(str(name + 1), color=INK, fontsize=9, labelpad=2)
-            if name in (target, said):
+            if name in (target, predicted):
                 for side in axes.spines.values():
                     side.set(color=RIGHT if name == target else WRONG, linewidth=2.5)
         _ink(axes_of_row[way + 1], episodes.query[query, b].numpy())
         axes_of_row[way + 1].set_xlabel("?", color=INK, fontsize=9, labelpad=2)
         bars = axes_of_row[way + 3]
-        colors = [RIGHT if k == target else WRONG if k == said else FAINT for k in range(way)]
+        colors = [RIGHT if k == target else WRONG if k == predicted else FAINT for k in range(way)]
         bars.bar(range(way), chances, color=colors, width=0.7)
         bars.set(ylim=(0, 1), xlim=(-0.6, way - 0.4), yticks=[0, 1])
         bars.set_xticks(range(way), [str(k + 1) for k in range(way)])
@@ -110,16 +114,16 @@ def draw_few_shot(path: Path, prediction: Tensor, episodes: FewShotEpisodes, sou
             bars.spines[side].set_visible(False)
         for side in ("left", "bottom"):
             bars.spines[side].set_color(FAINT)
-        text = f"wrong: it is {target + 1}" if mistaken else "right"
+        text = f"wrong: it is {target + 1}" if mistaken else "correct"
         axes_of_row[-1].text(0, 0.5, text, color=WRONG if mistaken else RIGHT, fontsize=10, va="center")
         for axes in (axes_of_row[way], axes_of_row[way + 2], axes_of_row[-1]):
             axes.axis("off")
     shots = len(episodes.order) // way
-    times = "once" if shots == 1 else f"{shots} times in all"
-    # In the middle of what it stands above, or a layout would make room for it beside.
+    times = "once" if shots == 1 else f"{shots} times in total"
+    # Each title stands over the middle of its columns; elsewhere, the layout would widen the figure for it.
     for column, title in ((way // 2, f"shown {times} with their label"), (way + 1, "query"), (way + 3, "output")):
         grid[0, column].set_title(title, color=INK, fontsize=10)
-    answered = f"{(~wrong).float().mean():.1%} of {wrong.numel():,} queries are answered rightly"
+    answered = f"{(~wrong).float().mean():.1%} of {wrong.numel():,} queries are classified correctly"
     figure.suptitle(f"{source}, never trained on; {answered}", color=INK, fontsize=11, x=0.01, ha="left")
     save(figure, path)
 
@@ -133,7 +137,7 @@ def _ink(axes: Any, image: np.ndarray) -> None:
 
 
 def _grey(axes: Any, values: np.ndarray, aspect: str = "equal", errors: bool = False) -> None:
-    """Draw -1 black, 1 white, NaN and filling in colours; or errors in red on white."""
+    """Draw -1 black, 1 white, NaN and padding in colours; or errors in red on white."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
@@ -145,7 +149,7 @@ def _grey(axes: Any, values: np.ndarray, aspect: str = "equal", errors: bool = F
 
 
 def _as_square(values: np.ndarray) -> np.ndarray:
-    """The values in rows, as near to a square as they come, filled up with another value."""
+    """Arrange the values in rows, as close to a square as possible; padding fills the last row."""
     width = math.ceil(len(values) ** 0.5)
     rows = math.ceil(len(values) / width)
-    return np.pad(values.astype(float), (0, rows * width - len(values)), constant_values=FILLING).reshape(rows, width)
+    return np.pad(values.astype(float), (0, rows * width - len(values)), constant_values=PADDING).reshape(rows, width)
