@@ -3,7 +3,7 @@
 Importing this package needs numpy and Gymnasium only; pygame is loaded when a picture is drawn.
 """
 
-from plastic_rl.envs.maze.config import MazeConfig
+from plastic_rl.envs.maze.config import MazeConfig, RandomMazeConfig
 from plastic_rl.envs.maze.mazes import Action, GridMaze, GridMazeVector, RandomMaze, RandomMazeVector
 from plastic_rl.envs.maze.oracle import OracleAgent
 from plastic_rl.envs.maze.pictures import MazeState, draw_maze, draw_view, maze_text
@@ -19,6 +19,7 @@ __all__ = [
     "PreviousActionReward",
     "PreviousActionRewardVector",
     "RandomMaze",
+    "RandomMazeConfig",
     "RandomMazeVector",
     "draw_maze",
     "draw_view",

@@ -1,5 +1,9 @@
-"""Checks of arguments and settings: one wording for every bound, what is wrong and what was expected."""
+"""Checks of arguments and settings: one wording for every bound, what is wrong and what was expected.
 
+An unknown name of an argument is a TypeError, as in Python.
+"""
+
+import difflib
 import math
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -29,6 +33,16 @@ def check_used(what: str, given: Iterable[str], unused: Collection[str]) -> None
     if useless := [name for name in given if name in unused]:
         them = "it" if len(useless) == 1 else "them"
         raise ValueError(f"{what} has no use for {', '.join(useless)}: leave {them} out, or choose another core")
+
+
+def check_names(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise TypeError if ``owner`` (a class, say) does not have a setting of one of the names ``given``."""
+    known = tuple(known)
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            guess = f"did you mean {close[0]}? " if close else ""
+            raise TypeError(f"{owner} has no setting {name!r}: {guess}It has {', '.join(known)}")
 
 
 def check_shape(name: str, tensor: Any, shape: tuple[int, ...]) -> None:

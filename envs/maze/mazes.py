@@ -1,11 +1,9 @@
 """The maze environments: single and batched, with pillars (GridMaze) and with random walls (RandomMaze)."""
 
-from gymnasium.vector import AutoresetMode
-
-from plastic_rl.envs.maze.base import MazeEnv, MazeVectorEnv
-from plastic_rl.envs.maze.config import MazeConfig
+from plastic_rl.envs.maze.config import MazeConfig, RandomMazeConfig
 from plastic_rl.envs.maze.dynamics import Action
-from plastic_rl.envs.maze.walls import PillarLayout, RandomLayout
+from plastic_rl.envs.maze.single import MazeEnv
+from plastic_rl.envs.maze.vector import MazeVectorEnv
 
 __all__ = ["Action", "GridMaze", "GridMazeVector", "RandomMaze", "RandomMazeVector"]
 
@@ -75,19 +73,7 @@ class GridMaze(MazeEnv):
     wall_penalty=0.0` it is the maze of Miconi et al., "Backpropamine", ICLR 2019.
     """
 
-    def __init__(
-        self,
-        size: int = 11,
-        lifetime: int = 250,
-        reward: float = 10.0,
-        wall_penalty: float = 0.1,
-        view: int = 3,
-        goal: str = "anywhere",
-        teleport: str = "random",
-        render_mode: str | None = None,
-    ) -> None:
-        config = MazeConfig(size, lifetime, reward, wall_penalty, view, goal, teleport)
-        super().__init__(config, PillarLayout(config.size), render_mode)
+    settings_type = MazeConfig
 
 
 class GridMazeVector(MazeVectorEnv):
@@ -109,21 +95,7 @@ class GridMazeVector(MazeVectorEnv):
     that it holds for (`_goal`, `_position`, `_hits`), as Gymnasium's vector environments have it.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        size: int = 11,
-        lifetime: int = 250,
-        reward: float = 10.0,
-        wall_penalty: float = 0.1,
-        view: int = 3,
-        goal: str = "anywhere",
-        teleport: str = "random",
-        render_mode: str | None = None,
-        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
-    ) -> None:
-        config = MazeConfig(size, lifetime, reward, wall_penalty, view, goal, teleport)
-        super().__init__(config, PillarLayout(config.size), num_envs, render_mode, autoreset_mode)
+    settings_type = MazeConfig
 
 
 class RandomMaze(MazeEnv):
@@ -166,20 +138,7 @@ class RandomMaze(MazeEnv):
     The task is that of :class:`GridMaze`; the layout is this package's own.
     """
 
-    def __init__(
-        self,
-        size: int = 11,
-        lifetime: int = 250,
-        reward: float = 10.0,
-        wall_penalty: float = 0.1,
-        view: int = 3,
-        goal: str = "anywhere",
-        teleport: str = "random",
-        openness: float = 0.2,
-        render_mode: str | None = None,
-    ) -> None:
-        config = MazeConfig(size, lifetime, reward, wall_penalty, view, goal, teleport)
-        super().__init__(config, RandomLayout(config.size, openness), render_mode)
+    settings_type = RandomMazeConfig
 
 
 class RandomMazeVector(MazeVectorEnv):
@@ -189,19 +148,4 @@ class RandomMazeVector(MazeVectorEnv):
     :class:`RandomMaze`.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        size: int = 11,
-        lifetime: int = 250,
-        reward: float = 10.0,
-        wall_penalty: float = 0.1,
-        view: int = 3,
-        goal: str = "anywhere",
-        teleport: str = "random",
-        openness: float = 0.2,
-        render_mode: str | None = None,
-        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
-    ) -> None:
-        config = MazeConfig(size, lifetime, reward, wall_penalty, view, goal, teleport)
-        super().__init__(config, RandomLayout(config.size, openness), num_envs, render_mode, autoreset_mode)
+    settings_type = RandomMazeConfig

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from plastic_rl.envs.maze.config import require_float
+from plastic_rl.envs.maze.config import MazeConfig, RandomMazeConfig
 from plastic_rl.envs.streams import Keys, draw
 
 Walls = npt.NDArray[np.bool_]
@@ -86,7 +86,7 @@ class RandomLayout:
         self._touches[self._ends, np.arange(inner)] = True
 
         left = inner - (rooms * rooms - 1)
-        self._extra = round(require_float("openness", openness, 0.0, 1.0) * left)
+        self._extra = round(openness * left)
         self.free_cells = 2 * rooms * rooms - 1 + self._extra
         self._closed = np.ones(size * size, dtype=np.bool_)
         self._closed.reshape(size, size)[1::2, 1::2] = False
@@ -122,3 +122,10 @@ class RandomLayout:
             # A wall enters the frontier when its first room is visited and leaves it with the second.
             frontier ^= self._touches[room]
         return doors
+
+
+def make_layout(config: MazeConfig) -> Layout:
+    """Return the layout of a maze with these settings."""
+    if isinstance(config, RandomMazeConfig):
+        return RandomLayout(config.size, config.openness)
+    return PillarLayout(config.size)

@@ -10,6 +10,7 @@ import torch
 from gymnasium import spaces
 
 from plastic_rl.agents import PlasticA2C
+from plastic_rl.envs.protocols import Pictured
 from plastic_rl.modules import PlasticRNN
 from plastic_rl.viewing.panel import Kind, Mind, Scales
 
@@ -49,7 +50,7 @@ class Lifetime:
         """Live; yield this object itself."""
         observation, _ = self.env.reset(seed=self.seed)
         maze: Any = self.env.unwrapped
-        counts_hits, hits = hasattr(maze, "maze_state"), 0
+        counts_hits, hits = isinstance(maze, Pictured), 0
         state: Any = None
         start, over = np.ones(1, bool), False
         while not over:
@@ -101,7 +102,7 @@ class Lifetime:
     def _kind(self) -> Kind:
         if isinstance(self.agent.action_space, spaces.Box):
             return "continuous"
-        return "moves" if hasattr(self.env.unwrapped, "maze_state") else "choices"
+        return "moves" if isinstance(self.env.unwrapped, Pictured) else "choices"
 
 
 def rehearse(agent: PlasticA2C, env: gym.Env, seed: int, deterministic: bool = False) -> Scales:

@@ -15,6 +15,7 @@ import torch
 from plastic_rl.agents import PlasticA2C
 from plastic_rl.envs import MazeState, draw_maze, draw_view
 from plastic_rl.envs.maze.pictures import TARGET_WIDTH, Frame, MazeWindow, captioned, has_display, tenths
+from plastic_rl.envs.protocols import Pictured
 from plastic_rl.errors import UsageError, UserError, invocation
 from plastic_rl.figures.curves import animation
 from plastic_rl.modules import PlasticRNN
@@ -103,7 +104,7 @@ class Scene:
     def __init__(self, env: gym.Env, scales: Scales, width: int = TARGET_WIDTH) -> None:
         self.env = env
         maze: Any = env.unwrapped
-        self._maze = maze if hasattr(maze, "maze_state") else None
+        self._maze = maze if isinstance(maze, Pictured) else None
         if self._maze is not None:
             size = len(maze.maze_state().walls)
             self._cell = max(8, round(width / size))

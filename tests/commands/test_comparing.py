@@ -188,7 +188,7 @@ def test_a_run_that_fails_does_not_stop_the_others(refused, tmp_path):
 def test_a_comparison_that_cannot_be_leaves_nothing(refused, tmp_path):
     out = tmp_path / "comparison"
     assert "is not a maze of this package" in refused("compare", "--out", out, "--env", "CartPole-v1", code=2)
-    assert "size must be an odd" in refused("compare", "--out", out, "--size", 4, code=2)
+    assert "size is 4: expected an odd" in refused("compare", "--out", out, "--size", 4, code=2)
     assert "--seeds is 0: expected at least 1" in refused("compare", "--out", out, "--seeds", 0, code=2)
     short = "--steps is 7999: expected at least 8000, one lifetime in each of 32 mazes"
     assert short in refused("compare", "--out", out, "--steps", 7999, code=2)

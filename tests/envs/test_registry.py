@@ -1,6 +1,7 @@
 """What every environment that this package registers must do."""
 
 import copy
+import dataclasses
 import pickle
 import warnings
 
@@ -11,8 +12,10 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode
 
 import plastic_rl  # noqa: F401 - registers the environments
+from plastic_rl.envs.protocols import Measured, Pictured, Resumable
+from plastic_rl.envs.registration import ENVIRONMENTS, settings_of
 
-IDS = sorted(name for name in gym.registry if name.startswith("PlasticRL/"))
+IDS = sorted(ENVIRONMENTS)
 every_env = pytest.mark.parametrize("env_id", IDS)
 
 
@@ -29,6 +32,34 @@ def rollout(env, steps, seed=None, actions_seed=0):
 
 def test_both_mazes_are_registered():
     assert {"PlasticRL/GridMaze-v0", "PlasticRL/RandomMaze-v0"} <= set(IDS)
+    assert set(IDS) == {name for name in gym.registry if name.startswith("PlasticRL/")}
+
+
+@every_env
+def test_settings_are_those_that_the_env_takes(env_id):
+    settings = settings_of(f"plastic_rl:{env_id}")
+    assert settings is settings_of(env_id)
+    defaults = dataclasses.asdict(settings())
+    for env in (gym.make(env_id, **defaults), gym.make_vec(env_id, num_envs=2, **defaults)):
+        assert env.unwrapped.config == settings() == type(env.unwrapped)().config
+    with pytest.raises(TypeError, match="has no setting 'sise': did you mean size"):
+        gym.make(env_id, sise=7)
+
+
+@every_env
+def test_what_an_env_offers(env_id):
+    single, batch = gym.make(env_id).unwrapped, gym.make_vec(env_id, num_envs=2).unwrapped
+    for env in (single, batch):
+        assert isinstance(env, Measured)
+        assert isinstance(env, Pictured)
+    assert isinstance(batch, Resumable)
+    assert not isinstance(single, Resumable)
+
+
+def test_other_envs_offer_nothing():
+    assert settings_of("CartPole-v1") is None
+    for env in (gym.make("CartPole-v1").unwrapped, gym.make_vec("CartPole-v1", num_envs=2)):
+        assert not any(isinstance(env, protocol) for protocol in (Measured, Pictured, Resumable))
 
 
 @every_env

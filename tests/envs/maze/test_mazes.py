@@ -193,29 +193,30 @@ def test_wrong_actions_are_refused(action):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"size": 10}, r"size must be an odd whole number, at least 5, but is 10; the nearest are 9 and 11"),
-        ({"size": 3}, "size must be an odd whole number, at least 5, but is 3"),
-        ({"size": 11.5}, "size must be an odd whole number"),
-        ({"size": "11"}, "size must be an odd whole number, at least 5, but is '11'"),
-        ({"size": True}, "size must be"),
-        ({"size": None}, "size must be"),
-        ({"size": float("nan")}, "size must be"),
-        ({"size": float("inf")}, "size must be"),
-        ({"lifetime": 0}, "lifetime must be a whole number, at least 1, but is 0"),
-        ({"lifetime": -5}, "lifetime must be"),
-        ({"lifetime": True}, "lifetime must be a whole number, at least 1, but is True"),
-        ({"reward": 0.0}, "reward must be a finite number above 0, but is 0.0"),
-        ({"reward": float("nan")}, "reward must be a finite number"),
-        ({"wall_penalty": -0.1}, "wall_penalty must be a finite number at least 0, but is -0.1"),
-        ({"wall_penalty": float("inf")}, "wall_penalty must be a finite number"),
-        ({"view": 2}, "view must be an odd whole number, at least 1, but is 2; the nearest are 1 and 3"),
-        ({"view": 0}, "view must be"),
-        ({"goal": "center"}, "goal must be one of 'anywhere', 'periphery', but is 'center'"),
-        ({"goal": ["anywhere"]}, "goal must be one of"),
-        ({"teleport": "goal"}, "teleport must be one of 'random', 'center', but is 'goal'"),
+        ({"size": 10}, r"size is 10: expected an odd whole number of at least 5; the nearest are 9 and 11"),
+        ({"size": 3}, "size is 3: expected an odd whole number of at least 5"),
+        ({"size": 11.5}, "size is 11.5: expected an odd whole number"),
+        ({"size": "11"}, "size is '11': expected an odd whole number of at least 5"),
+        ({"size": True}, "size is True: expected"),
+        ({"size": None}, "size is None: expected"),
+        ({"size": float("nan")}, "size is nan: expected"),
+        ({"size": float("inf")}, "size is inf: expected"),
+        ({"lifetime": 0}, "lifetime is 0: expected a whole number of at least 1"),
+        ({"lifetime": -5}, "lifetime is -5: expected"),
+        ({"lifetime": 2e9}, "lifetime is 2000000000: expected 1 to 1000000000"),
+        ({"lifetime": True}, "lifetime is True: expected a whole number of at least 1"),
+        ({"reward": 0.0}, "reward is 0.0: expected a finite number above 0"),
+        ({"reward": float("nan")}, "reward is nan: expected a finite number"),
+        ({"wall_penalty": -0.1}, "wall_penalty is -0.1: expected a finite number of at least 0"),
+        ({"wall_penalty": float("inf")}, "wall_penalty is inf: expected a finite number"),
+        ({"view": 2}, "view is 2: expected an odd whole number of at least 1; the nearest are 1 and 3"),
+        ({"view": 0}, "view is 0: expected"),
+        ({"goal": "center"}, "unknown goal 'center': expected one of anywhere, periphery"),
+        ({"goal": ["anywhere"]}, r"unknown goal \['anywhere'\]: expected one of"),
+        ({"teleport": "goal"}, "unknown teleport 'goal': expected one of random, center"),
         (
             {"render_mode": "humans"},
-            "render_mode must be one of 'human', 'rgb_array', 'ansi', but is 'humans'",
+            "unknown render_mode 'humans': expected one of human, rgb_array, ansi",
         ),
     ],
 )
@@ -227,8 +228,22 @@ def test_bad_parameters_name_themselves(maze, kwargs, message):
 
 @pytest.mark.parametrize("openness", [-0.1, 1.1, float("nan"), "some"])
 def test_bad_openness_names_itself(openness):
-    with pytest.raises(ValueError, match="openness must be a finite number at least 0 and at most 1"):
+    with pytest.raises(ValueError, match=r"openness is .*: expected a finite number of at least 0 and at most 1"):
         RandomMaze(openness=openness)
+
+
+@pytest.mark.parametrize(
+    ("maze", "name", "guess"),
+    [
+        (GridMaze, "sise", r"did you mean size\? It has size, lifetime, .*, render_mode$"),
+        (RandomMaze, "opennes", r"did you mean openness\?"),
+        (GridMaze, "openness", "It has size"),
+        (GridMazeVector, "banana", "It has size"),
+    ],
+)
+def test_unknown_settings_name_the_known_ones(maze, name, guess):
+    with pytest.raises(TypeError, match=f"^{maze.__name__} has no setting '{name}': {guess}"):
+        maze(**{name: 1})
 
 
 def test_whole_floats_and_numpy_integers_are_whole_numbers():

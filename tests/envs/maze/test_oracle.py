@@ -100,7 +100,7 @@ def test_random_play_is_measured_as_it_is_played():
     assert GridMaze().random_return(20, seed=1) != GridMaze().random_return(20, seed=2)
     assert GridMaze().random_return() < 0.1 * GridMaze().oracle_return()
     for method in (GridMaze().random_return, RandomMaze().oracle_return):
-        with pytest.raises(ValueError, match="lifetimes must be a whole number, at least 1"):
+        with pytest.raises(ValueError, match="lifetimes is 0: expected a whole number of at least 1"):
             method(lifetimes=0)
 
 
