@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 import plastic_rl  # noqa: F401 - registers the mazes
 from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C
-from plastic_rl.agents.a2c import DivergenceError
+from plastic_rl.errors import DivergenceError
 
 
 def maze(count=4, lifetime=20, name="GridMaze", **kwargs):

@@ -1,0 +1,301 @@
+"""On-policy actor-critic algorithms whose agents act and learn through whole lifetimes."""
+
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import CategoricalDistribution, Distribution
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import explained_variance, obs_as_tensor
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from torch import Tensor
+from torch.nn import functional as F
+
+from plastic_rl.agents.buffer import LifetimeBuffer
+from plastic_rl.agents.policies import PlasticPolicy, State
+from plastic_rl.agents.saving import SavedAgent
+from plastic_rl.agents.vec_env import GymnasiumVecEnv
+from plastic_rl.checks import check_at_least, check_within
+from plastic_rl.modules.stepping import Stepper
+from plastic_rl.optim import gradient_step
+
+Self = TypeVar("Self", bound="RecurrentAgent")
+
+
+class Replay(NamedTuple):
+    """A rollout after it was run through the network once more: its T * B steps, time-major, in one dimension."""
+
+    actions: Tensor  # (T * B, *action)
+    advantages: Tensor  # (T * B,), normalized if the agent is set to
+    returns: Tensor  # (T * B,)
+    distribution: Distribution  # of the T * B actions, differentiable
+    values: Tensor  # (T * B,), differentiable
+
+
+class RecurrentAgent(SavedAgent):
+    """An actor-critic whose gradient flows through the steps of a lifetime, including its plasticity.
+
+    The agent acts for ``n_steps`` in every environment without gradients, and records the rollout in time order. The
+    algorithm then trains by replaying the rollout through the recurrent core. A lifetime longer than a rollout
+    continues in the next one, from the core's state at the end of this one; gradients stop there.
+
+    Everything else is Stable-Baselines3's: callbacks, loggers, ``learn``, ``predict(obs, state, episode_start)``,
+    ``evaluate_policy``.
+
+    An algorithm is a subclass with a ``FORMAT`` and a method ``train``, which calls :meth:`replay_rollout` and
+    :meth:`descend`, once for each gradient step. If it has settings of its own, it also needs a constructor and
+    ``saved_settings``.
+
+    Args:
+        policy: ``"PlasticPolicy"`` or a subclass of it.
+        env: a Gymnasium environment or its id, a Gymnasium ``VectorEnv`` or a Stable-Baselines3 ``VecEnv``.
+        learning_rate: of Adam; a number, or a function of the remaining progress (from 1 to 0).
+        n_steps: steps per environment and rollout; best is a whole lifetime.
+        gamma: discount factor.
+        gae_lambda: of generalized advantage estimation; 1: returns minus values, as in the paper.
+        ent_coef: weight of the entropy bonus.
+        squared_prob_coef: weight of the penalty on the sum of squared action probabilities, which the paper uses in
+            place of the entropy bonus; no effect on actions that are not discrete.
+        vf_coef: weight of the squared error of the values.
+        max_grad_norm: norm to which the gradient is clipped.
+        normalize_advantage: whether to scale the advantages of each rollout to mean 0 and standard deviation 1.
+        stats_window_size: episodes over which logged returns are averaged.
+        tensorboard_log: folder for TensorBoard.
+        policy_kwargs: settings of :class:`PlasticPolicy`: core, hidden_size, rule, alpha, nonlinearity, ...
+            The optimizer is Adam; its eps is 1e-4 by default, as in the paper.
+        verbose: 0: print nothing, 1: information, 2: debugging.
+        seed: seed of all random generators.
+        device: device of the network.
+
+    The defaults are the settings of Miconi et al. 2018, section 4.5.
+
+    Raises:
+        TypeError: the observations are of a kind that is not supported, or there is no env.
+        ValueError: a setting is out of bounds.
+    """
+
+    saved_settings = (
+        "n_steps", "gamma", "gae_lambda", "ent_coef", "squared_prob_coef", "vf_coef", "max_grad_norm",
+        "normalize_advantage", "seed",
+    )  # fmt: skip
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
+    policy: PlasticPolicy
+    rollout_buffer: LifetimeBuffer
+    _stepper: Stepper  # ran the core through the last rollout
+
+    def __init__(
+        self,
+        policy: str | type[PlasticPolicy],
+        env: GymEnv | gym.vector.VectorEnv | str | None,
+        learning_rate: float | Schedule = 1e-4,
+        n_steps: int = 250,
+        gamma: float = 0.9,
+        gae_lambda: float = 1.0,
+        ent_coef: float = 0.0,
+        squared_prob_coef: float = 0.03,
+        vf_coef: float = 0.1,
+        max_grad_norm: float = 4.0,
+        normalize_advantage: bool = False,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        if env is None and _init_setup_model:
+            raise TypeError("env is None: expected an environment, whose spaces the network is made for")
+        check_at_least("n_steps", n_steps, 1)
+        check_within("gamma", gamma, 0, 1)
+        check_within("gae_lambda", gae_lambda, 0, 1)
+        if not max_grad_norm > 0:
+            raise ValueError(f"max_grad_norm is {max_grad_norm}: expected more than 0; inf does not clip")
+        self.squared_prob_coef = squared_prob_coef
+        self.normalize_advantage = normalize_advantage
+        self._core_state: Any = None  # between rollouts
+        self._acting: Stepper | None = None  # runs the core through a rollout, while it lasts
+        policy_kwargs = dict(policy_kwargs or {})
+        if policy_kwargs.get("optimizer_class", torch.optim.Adam) is torch.optim.Adam:
+            policy_kwargs["optimizer_kwargs"] = {"eps": 1e-4} | (policy_kwargs.get("optimizer_kwargs") or {})
+        super().__init__(
+            policy,
+            env,  # type: ignore[arg-type]
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            ent_coef=ent_coef,
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            use_sde=False,
+            sde_sample_freq=-1,
+            rollout_buffer_class=LifetimeBuffer,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            supported_action_spaces=(spaces.Discrete, spaces.Box),
+            _init_setup_model=_init_setup_model,
+        )
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        if isinstance(env, gym.vector.VectorEnv):
+            env = VecMonitor(GymnasiumVecEnv(env))
+        return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+
+    def _setup_model(self) -> None:
+        if isinstance(self.observation_space, (spaces.Dict, spaces.Tuple)):
+            raise TypeError(
+                f"observations of a kind that is not supported: {self.observation_space} is neither Box nor Discrete; "
+                "gymnasium.wrappers.FlattenObservation makes it a Box"
+            )
+        super()._setup_model()
+
+    def learn(
+        self: Self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 100,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Train for ``total_timesteps`` environment steps.
+
+        Arguments are as in Stable-Baselines3; tb_log_name is the name of the class by default.
+        """
+        name = tb_log_name or type(self).__name__
+        return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: State | tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, State]:
+        """Choose actions; see :meth:`PlasticPolicy.predict`."""
+        return self.policy.predict(observation, state, episode_start, deterministic)
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Act for ``n_rollout_steps`` and record them, as in Stable-Baselines3; return False if a callback stops it."""
+        self.policy.set_training_mode(False)
+        assert isinstance(rollout_buffer, LifetimeBuffer)
+        rollout_buffer.reset()
+        callback.on_rollout_start()
+        if self._core_state is None or len(self._core_state.hidden) != env.num_envs:
+            self._core_state = self.policy.core.initial_state(env.num_envs)
+        self._acting = self._stepper = stepper = self.policy.core.stepper(self._core_state, n_rollout_steps)
+        try:
+            for _ in range(n_rollout_steps):
+                seen, started = self._last_obs, self._last_episode_starts
+                assert isinstance(seen, np.ndarray)
+                assert started is not None
+                with torch.no_grad():
+                    features = self.policy.features(obs_as_tensor(seen, self.device))
+                    starts = torch.as_tensor(started, dtype=torch.bool, device=self.device)
+                actions = self.policy.act(stepper.step(features, starts))
+                observations, rewards, dones, infos = env.step(self.policy.moves(actions))
+                assert isinstance(observations, np.ndarray)
+                # Set before the callback, so that all it saves, or an interruption leaves, is of one moment.
+                self._last_obs, self._last_episode_starts = observations, dones
+                self.num_timesteps += env.num_envs
+                callback.update_locals(locals())
+                if not callback.on_step():
+                    return False
+                self._update_info_buffer(infos, dones)
+                if dones.any():
+                    rewards = self._with_bootstrap(rewards, infos, stepper)
+                rollout_buffer.add(seen, actions.cpu().numpy(), rewards, started)
+        finally:
+            self._core_state, self._acting = stepper.state, None
+
+        rollout_buffer.values[:] = self.policy.values(stepper.outputs).cpu().numpy()
+        assert isinstance(self._last_obs, np.ndarray)
+        last_values = self._value(self._last_obs, self._core_state, dones)
+        rollout_buffer.compute_returns_and_advantage(last_values, dones)
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def _value(self, observations: np.ndarray, state: Any, episode_starts: np.ndarray) -> Tensor:
+        """Return the values (B,) of observations that the agent has not acted on; the state stays as it is."""
+        with torch.no_grad():
+            starts = torch.as_tensor(episode_starts, dtype=torch.bool, device=self.device)
+            return self.policy(obs_as_tensor(observations, self.device), state, starts)[1]
+
+    def _with_bootstrap(self, rewards: np.ndarray, infos: list[dict[str, Any]], stepper: Stepper) -> np.ndarray:
+        """Return the rewards, plus the discounted value of the last observation of each truncated episode."""
+        truncated = [i for i, info in enumerate(infos) if info.get("TimeLimit.truncated", False)]
+        if truncated:
+            last = np.stack([infos[i]["terminal_observation"] for i in truncated])
+            state = stepper.state
+            state = type(state)(*(part[truncated] for part in state))
+            values = self._value(last, state, np.zeros(len(truncated), bool))
+            rewards = rewards.copy()
+            rewards[truncated] += self.gamma * values.cpu().numpy()
+        return rewards
+
+    def replay_rollout(self) -> Replay:
+        """Run the recorded rollout through the network with its present weights, differentiably."""
+        rollout = next(self.rollout_buffer.get())
+        distribution, values = self.policy.replay(rollout.observations, self._stepper)
+        actions, advantages = rollout.actions.flatten(0, 1), rollout.advantages.flatten()
+        if isinstance(self.action_space, spaces.Discrete):
+            actions = actions.long().flatten()
+        if self.normalize_advantage and len(advantages) > 1:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        return Replay(actions, advantages, rollout.returns.flatten(), distribution, values)
+
+    def descend(self, policy_loss: Tensor, replay: Replay) -> None:
+        """Make one gradient step on the loss of an actor-critic, and log it.
+
+        Args:
+            policy_loss: a scalar, the algorithm's own part of the loss. The value loss, the entropy bonus and the
+                penalty on squared action probabilities are added here.
+            replay: the replay that policy_loss was computed from.
+
+        Raises:
+            DivergenceError: the loss or the gradient is not finite; the weights are as they were before.
+        """
+        value_loss = F.mse_loss(replay.values, replay.returns)
+        entropy = replay.distribution.entropy()
+        assert entropy is not None
+        loss = policy_loss + self.vf_coef * value_loss - self.ent_coef * entropy.mean()
+        if isinstance(replay.distribution, CategoricalDistribution):
+            probabilities = replay.distribution.distribution.probs
+            loss = loss + self.squared_prob_coef * probabilities.square().sum(-1).mean()
+        when = f"step {self.num_timesteps}"
+        norm = gradient_step(self.policy, self.policy.optimizer, loss, self.max_grad_norm, when)
+
+        self._n_updates += 1
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/policy_loss", policy_loss.item())
+        self.logger.record("train/value_loss", value_loss.item())
+        self.logger.record("train/entropy", entropy.mean().item())
+        self.logger.record("train/gradient_norm", norm)
+        explained = explained_variance(self.rollout_buffer.values.flatten(), self.rollout_buffer.returns.flatten())
+        self.logger.record("train/explained_variance", explained)
+        if (eta := self.policy.eta) is not None:
+            self.logger.record("train/eta", eta)
+
+    def _memory(self) -> list[Tensor]:
+        state = self._core_state if self._acting is None else self._acting.state
+        return list(state or ())
+
+    def _set_memory(self, tensors: list[Tensor]) -> None:
+        if tensors:
+            kind = type(self.policy.core.initial_state(1))
+            self._core_state = kind(*(tensor.to(self.device) for tensor in tensors))
