@@ -1,7 +1,6 @@
 """Actor-critic policies around a recurrent core."""
 
-import inspect
-from collections.abc import Callable
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -13,99 +12,58 @@ from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
-from plastic_rl.modules import LSTMCore, MemorylessCore, PlasticRNN, RNNCore
+from plastic_rl.modules import MemorylessCore
 from plastic_rl.modules.ablation import plastic_layers
+from plastic_rl.modules.cores import CoreSettings, RecurrentCore
 from plastic_rl.modules.stepping import Stepper
 
 State = Any  # a core's NamedTuple, PlasticState for example, with arrays in place of tensors
-Core = PlasticRNN | RNNCore | LSTMCore | MemorylessCore
-_OF_PLASTICITY = ("rule", "alpha", "eta", "learn_eta", "bound", "engine")
-_UNUSED = {"rnn": _OF_PLASTICITY, "memoryless": _OF_PLASTICITY, "lstm": (*_OF_PLASTICITY, "nonlinearity")}
+HIDDEN_SIZE = 100  # neurons of a core, where no size is given
 
 
 class PlasticPolicy(ActorCriticPolicy):
     """Observation -> features -> recurrent core -> action distribution and value.
 
+    Policy and value share the core and the features extractor before it.
+
     Args:
-        observation_space: Box, or Discrete, MultiDiscrete or MultiBinary (taken as ones and zeros).
+        observation_space: Box, or Discrete, MultiDiscrete or MultiBinary (encoded as ones and zeros).
         action_space: Discrete or Box.
         lr_schedule: learning rate by progress.
-        core: ``"plastic"``, or a control: ``"rnn"``, ``"lstm"``, ``"memoryless"``.
-        hidden_size: neurons of the core.
-        rule: plasticity rule, ``"hebb"``, ``"oja"`` or ``"clip"`` (plastic core only, as the next four).
-        alpha: ``"connection"``, ``"neuron"`` or ``"shared"``.
-        eta: initial learning rate of the trace.
-        learn_eta: whether eta is trained.
-        bound: of the clip rule.
-        nonlinearity: ``"tanh"`` or ``"relu"`` (all cores but lstm).
-        engine: of the plastic core, see :func:`plastic_rl.ops.plastic_rnn`.
-        kwargs: as for Stable-Baselines3's ``ActorCriticPolicy``; ``net_arch`` puts layers after the core. The features
-            extractor stands before the core, which policy and value share.
+        net_arch: layers after the core, as in Stable-Baselines3; none by default.
+        kwargs: the core's settings, which are those of :class:`plastic_rl.modules.cores.CoreSettings` with 100 neurons
+            by default: core (``"plastic"``, or a control: ``"rnn"``, ``"lstm"``, ``"memoryless"``), hidden_size, rule,
+            alpha, eta, learn_eta, bound, nonlinearity, engine, ... Everything else is passed to Stable-Baselines3's
+            ``ActorCriticPolicy``.
 
     Raises:
         ValueError: an unknown core or setting, or a setting that the core has no use for.
     """
 
-    core: Core
+    core: RecurrentCore
 
     def __init__(
         self,
         observation_space: spaces.Space,
         action_space: spaces.Space,
         lr_schedule: Schedule,
-        core: str = "plastic",
-        hidden_size: int = 100,
-        rule: str = "hebb",
-        alpha: str = "connection",
-        eta: float = 0.01,
-        learn_eta: bool = True,
-        bound: float = 1.0,
-        nonlinearity: str = "tanh",
-        engine: str = "auto",
         net_arch: list[int] | dict[str, list[int]] | None = None,
         **kwargs: Any,
     ) -> None:
-        builders: dict[str, Callable[[int], Core]] = {
-            "plastic": lambda features: PlasticRNN(
-                features,
-                hidden_size,
-                rule=rule,
-                alpha=alpha,  # type: ignore[arg-type]
-                nonlinearity=nonlinearity,
-                eta=eta,
-                learn_eta=learn_eta,
-                bound=bound,
-                engine=engine,  # type: ignore[arg-type]
-            ),
-            "rnn": lambda features: RNNCore(features, hidden_size, nonlinearity=nonlinearity),
-            "lstm": lambda features: LSTMCore(features, hidden_size),
-            "memoryless": lambda features: MemorylessCore(features, hidden_size, nonlinearity=nonlinearity),
-        }
-        if core not in builders:
-            raise ValueError(f"unknown core {core!r}: expected one of {', '.join(builders)}")
         if not kwargs.get("share_features_extractor", True):
-            raise ValueError(
-                "share_features_extractor is False: policy and value share the core, and what is before it"
-            )
-        self._core_settings = {
-            "core": core, "hidden_size": hidden_size, "rule": rule, "alpha": alpha, "eta": eta, "learn_eta": learn_eta,
-            "bound": bound, "nonlinearity": nonlinearity, "engine": engine,
-        }  # fmt: skip
-        defaults = inspect.signature(PlasticPolicy).parameters
-        if given := [n for n in _UNUSED.get(core, ()) if self._core_settings[n] != defaults[n].default]:
-            raise ValueError(f"a core {core} has no use for {', '.join(given)}: leave it out, or choose another core")
-        self._build_core = builders[core]
+            raise ValueError("share_features_extractor is False: expected True, as policy and value share the core")
+        settings = {field.name: kwargs.pop(field.name) for field in fields(CoreSettings) if field.name in kwargs}
+        self.core_settings = CoreSettings(**settings).sized(HIDDEN_SIZE)
         super().__init__(observation_space, action_space, lr_schedule, net_arch=net_arch or [], **kwargs)
-        del self._build_core  # a closure, which could not be pickled
 
     def _build_mlp_extractor(self) -> None:
-        self.core = self._build_core(self.features_dim)
+        self.core = self.core_settings.build(self.features_dim)
         self.mlp_extractor = MlpExtractor(
             self.core.hidden_size, net_arch=self.net_arch, activation_fn=self.activation_fn, device=self.device
         )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | self._core_settings
+        return super()._get_constructor_parameters() | asdict(self.core_settings)
 
     def heads(self, hidden: Tensor) -> tuple[Distribution, Tensor]:
         """Return the action distribution and the values ``(B,)`` of core outputs ``(B, N)``."""
@@ -122,8 +80,11 @@ class PlasticPolicy(ActorCriticPolicy):
                 return (logits - torch.empty_like(logits).exponential_().log_()).argmax(-1)
             return self._get_action_dist_from_latent(latent).sample()
 
-    def moves(self, actions: Tensor) -> np.ndarray:
-        """Return chosen actions as an environment takes them: in its shape, within its bounds, from its first on."""
+    def for_env(self, actions: Tensor) -> np.ndarray:
+        """Return chosen actions as an environment takes them: in its shape, within its bounds, counted from its start.
+
+        ``act`` counts Discrete actions from 0, an environment from its space's ``start``.
+        """
         chosen = actions.cpu().numpy().reshape((-1, *(self.action_space.shape or ())))
         if isinstance(self.action_space, spaces.Discrete):
             return chosen + self.action_space.start
@@ -146,11 +107,11 @@ class PlasticPolicy(ActorCriticPolicy):
         return super(ActorCriticPolicy, self).extract_features(observations, self.features_extractor)
 
     def replay(self, observations: Tensor, stepper: Stepper) -> tuple[Distribution, Tensor]:
-        """Go over the steps of a rollout once more, differentiably.
+        """Run the network over the steps of a rollout once more, differentiably.
 
         Args:
             observations: ``(T, B, *observation)``.
-            stepper: that took the core through them.
+            stepper: the one that ran the core over these observations.
 
         Returns:
             The distribution and the values of all ``T * B`` steps, in that order.
@@ -182,15 +143,15 @@ class PlasticPolicy(ActorCriticPolicy):
         return self.heads(self._step(obs, state, episode_starts)[0])[1]
 
     def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> Any:
-        """Not available: what an action was worth depends on the steps before it.
+        """Not available: the probability of an action depends on the steps before it.
 
         Raises:
-            NotImplementedError: always; ``replay`` goes over the steps of a rollout.
+            NotImplementedError: always; use ``replay``, which runs over all steps of a rollout.
         """
-        raise NotImplementedError("steps cannot be evaluated one by one, without those before: use replay")
+        raise NotImplementedError("a step cannot be evaluated without the steps before it: use replay")
 
     def _step(self, obs: PyTorchObs, state: Any, episode_starts: Tensor | None) -> tuple[Tensor, Any]:
-        """Take the core one step on; return its outputs ``(B, N)`` and its new state."""
+        """Run the core for one step; return its outputs ``(B, N)`` and its new state."""
         starts = None if episode_starts is None else episode_starts[None]
         hidden, state = self.core(self.features(obs)[None], state, episode_start=starts)
         return hidden[0], state
@@ -236,7 +197,8 @@ class PlasticPolicy(ActorCriticPolicy):
         self.set_training_mode(False)
         if isinstance(observation, tuple) and len(observation) == 2 and isinstance(observation[1], dict):
             raise ValueError(
-                "the observation is all that reset() returned: expected its first part, as in obs, info = env.reset()"
+                "the observation is the pair that reset() returned: expected its first part, as in "
+                "obs, info = env.reset()"
             )
         obs, batched = self.obs_to_tensor(observation)
         count = len(obs)
@@ -248,7 +210,7 @@ class PlasticPolicy(ActorCriticPolicy):
             actions, _, _, core_state = self.forward(
                 obs, core_state, torch.as_tensor(starts, device=self.device), deterministic
             )
-        chosen = self.moves(actions)
+        chosen = self.for_env(actions)
         return chosen if batched else chosen[0], _to_arrays(core_state)
 
     def look(self, state: State) -> tuple[np.ndarray, np.ndarray]:

@@ -207,7 +207,7 @@ class RecurrentAgent(SavedAgent):
                     features = self.policy.features(obs_as_tensor(seen, self.device))
                     starts = torch.as_tensor(started, dtype=torch.bool, device=self.device)
                 actions = self.policy.act(stepper.step(features, starts))
-                observations, rewards, dones, infos = env.step(self.policy.moves(actions))
+                observations, rewards, dones, infos = env.step(self.policy.for_env(actions))
                 assert isinstance(observations, np.ndarray)
                 # Set before the callback, so that all it saves, or an interruption leaves, is of one moment.
                 self._last_obs, self._last_episode_starts = observations, dones

@@ -99,19 +99,6 @@ def test_every_core_trains(policy_kwargs):
     assert any(not torch.equal(a, b) for a, b in zip(before, agent.policy.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(
-    ("policy_kwargs", "unused"),
-    [
-        ({"core": "rnn", "rule": "hebbian", "alpha": "x"}, "rule, alpha"),
-        ({"core": "lstm", "eta": 0.5, "nonlinearity": "relu"}, "eta, nonlinearity"),
-        ({"core": "memoryless", "engine": "fused"}, "engine"),
-    ],
-)
-def test_a_setting_that_a_core_has_no_use_for_is_refused(policy_kwargs, unused):
-    with pytest.raises(ValueError, match=f"a core {policy_kwargs['core']} has no use for {unused}: leave it out"):
-        agent_for(maze(), policy_kwargs=policy_kwargs)
-
-
 @pytest.mark.parametrize("lifetime", [20, 13, 30], ids=["as long as", "shorter than", "longer than"])
 def test_replay_repeats_what_the_agent_did(lifetime):
     """Lifetimes as long as, shorter and longer than a rollout: the values of acting are those of the replay."""
@@ -240,93 +227,6 @@ def test_the_optimizer_is_adam_as_in_the_paper_unless_another_is_asked_for():
         assert "eps" not in options(optimizer_class=torch.optim.SGD)
 
 
-def test_a_policy_is_saved_and_loaded_by_itself_as_stable_baselines_has_it(tmp_path):
-    agent = agent_for(maze(), policy_kwargs={"rule": "clip", "bound": 0.5, "alpha": "shared"})
-    agent.policy.save(tmp_path / "policy")
-    loaded, observation = type(agent.policy).load(tmp_path / "policy"), maze().reset(seed=0)[0]
-    assert repr(loaded.core) == repr(agent.policy.core)
-    assert (loaded.predict(observation, None)[1][0] == agent.policy.predict(observation, None)[1][0]).all()
-
-
-def test_an_environment_that_restarts_a_step_later_is_refused():
-    with pytest.raises(ValueError, match="AutoresetMode"):
-        GymnasiumVecEnv(gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="vector_entry_point"))
-
-
-@pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_the_adapter_gives_the_first_observation_of_the_next_episode(mode):
-    env = GymnasiumVecEnv(gym.vector.SyncVectorEnv([Target] * 2, autoreset_mode=mode))
-    env.reset()
-    for _ in range(10):
-        observations, _, dones, infos = env.step(np.zeros((2, 1), np.float32))
-    assert dones.all()
-    assert (observations == 0).all()
-    assert [info["terminal_observation"][1] for info in infos] == [1.0, 1.0]
-    assert all(info["TimeLimit.truncated"] for info in infos)
-    observations, *_ = env.step(np.zeros((2, 1), np.float32))
-    assert observations[:, 1] == pytest.approx([0.1, 0.1])
-
-
-class Judged(Target):
-    """Says at the end whether it went well."""
-
-    def step(self, action):
-        *seen, over, _ = super().step(action)
-        return *seen, over, {"is_success": self.t == 10, "of": {"t": self.t}}
-
-
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
-def test_the_adapter_passes_on_what_environments_say_at_the_end(mode):
-    env = GymnasiumVecEnv(gym.vector.SyncVectorEnv([Judged] * 2, autoreset_mode=mode))
-    env.reset()
-    for _ in range(10):
-        *_, infos = env.step(np.zeros((2, 1), np.float32))
-    assert [(info["is_success"], info["of"]) for info in infos] == [(True, {"t": 10})] * 2
-    assert all(info["TimeLimit.truncated"] for info in infos)
-
-
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
-def test_the_adapter_passes_on_what_gymnasium_records(mode):
-    env = gym.vector.SyncVectorEnv([Target] * 2, autoreset_mode=mode)
-    env = GymnasiumVecEnv(gym.wrappers.vector.RecordEpisodeStatistics(env))
-    env.reset()
-    for _ in range(10):
-        *_, infos = env.step(np.zeros((2, 1), np.float32))
-    assert [info["episode"]["l"] for info in infos] == [10, 10]
-    assert [info["episode"]["r"] for info in infos] == pytest.approx([-7, -7])
-
-
-class Named(Target):
-    """Observes the same as a dictionary."""
-
-    observation_space = spaces.Dict(seen=Target.observation_space)
-
-    def reset(self, *, seed=None, options=None):
-        observation, info = super().reset(seed=seed)
-        return {"seen": observation}, info
-
-    def step(self, action):
-        observation, *rest = super().step(action)
-        return {"seen": observation}, *rest
-
-
-@pytest.mark.parametrize("mode", list(AutoresetMode))
-@pytest.mark.parametrize("kind", [Target, Named])
-def test_what_the_adapter_returns_is_the_callers_to_keep(kind, mode):
-    def seen(observation):
-        return observation["seen"] if kind is Named else observation
-
-    env = GymnasiumVecEnv(gym.vector.SyncVectorEnv([kind] * 2, copy=False, autoreset_mode=mode))
-    kept = [env.reset()]
-    for _ in range(10):
-        observations, _, _, infos = env.step(np.zeros((2, 1), np.float32))
-        kept.append(observations)
-    assert [seen(one)[0, 1] for one in kept] == pytest.approx([*np.arange(10) / 10, 0])
-    assert seen(infos[0]["terminal_observation"])[1] == 1
-    infos[0]["noted"] = True
-    assert env.step(np.zeros((2, 1), np.float32))[3] == [{}, {}]
-
-
 def test_the_adapter_takes_mazes_that_do_not_restart():
     agents = [
         agent_for(maze(lifetime=13, autoreset_mode=mode)).learn(160)
@@ -334,48 +234,6 @@ def test_the_adapter_takes_mazes_that_do_not_restart():
     ]
     weights = [agent.policy.state_dict() for agent in agents]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-
-
-class Optional(Target):
-    """Says at its reset what it was asked for."""
-
-    def reset(self, *, seed=None, options=None):
-        return super().reset(seed=seed)[0], {"asked": (options or {}).get("for", 0)}
-
-
-def test_the_adapter_passes_on_options_once():
-    env = GymnasiumVecEnv(gym.vector.SyncVectorEnv([Optional] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
-    env.set_options({"for": 3})
-    env.reset()
-    assert [info["asked"] for info in env.reset_infos] == [3, 3]
-    env.reset()
-    assert [info["asked"] for info in env.reset_infos] == [0, 0]
-    env.set_options([{"for": 3}, {"for": 4}])
-    with pytest.raises(ValueError, match="common to all"):
-        env.reset()
-
-
-def test_the_adapter_passes_on_what_mazes_say_at_the_end():
-    env = GymnasiumVecEnv(maze(2, lifetime=3))
-    env.reset()
-    for _ in range(3):
-        *_, infos = env.step(np.zeros(2, int))
-    assert [set(info) for info in infos] == [
-        {"goal", "position", "hits", "terminal_observation", "TimeLimit.truncated"}
-    ] * 2
-
-
-def test_the_policys_methods_go_through_the_core():
-    policy = agent_for(maze(), hidden_size=15).policy  # as many as features, which must not be taken for its outputs
-    observations = torch.as_tensor(maze().reset(seed=0)[0])
-    torch.nn.init.normal_(policy.action_net.weight)
-    actions, values, logs, state = policy(observations)
-    assert torch.equal(policy.predict_values(observations), values)
-    assert torch.equal(policy.get_distribution(observations).log_prob(actions), logs)
-    _, values, _, _ = policy(observations, state)
-    assert torch.equal(policy.predict_values(observations, state), values)
-    with pytest.raises(NotImplementedError, match="use replay"):
-        policy.evaluate_actions(observations, actions)
 
 
 @pytest.mark.parametrize(
@@ -452,37 +310,6 @@ def test_evaluate_policy_and_predict():
     assert (state.hidden.shape, state.trace.shape) == ((4, 12), (4, 12, 12))
     actions_from_plain_tuple, _ = agent.predict(batch, tuple(state), deterministic=True)
     assert (actions_from_plain_tuple == agent.predict(batch, state, deterministic=True)[0]).all()
-
-
-@pytest.mark.parametrize(
-    ("core", "parts", "has_memory"),
-    [
-        ("plastic", ("hidden", "trace"), True),
-        ("rnn", ("hidden",), True),
-        ("lstm", ("hidden", "cell"), True),
-        ("memoryless", ("hidden",), False),
-    ],
-)
-def test_the_policy_says_what_its_state_is(core, parts, has_memory):
-    agent = agent_for(maze(), policy_kwargs={"core": core}).learn(80)
-    policy, observations = agent.policy, maze().reset(seed=0)[0]
-    first = policy.initial_state(4)
-    state = agent.predict(observations, first, deterministic=True)[1]
-    for found in (first, state):
-        assert found._fields == parts
-        assert all(isinstance(part, np.ndarray) for part in found)
-    assert not any(part.any() for part in first)
-    for other in (None, first._replace()):
-        np.testing.assert_array_equal(agent.predict(observations, other, deterministic=True)[1].hidden, state.hidden)
-    assert (policy.is_plastic, policy.has_memory) == (core == "plastic", has_memory)
-    if core == "plastic":
-        expected = policy.core.alpha.detach().numpy() * state.trace
-        np.testing.assert_array_equal(policy.plastic_weights(state), expected)
-        assert policy.eta == policy.core.eta.item()
-    else:
-        assert policy.eta is None
-        with pytest.raises(ValueError, match="no plastic connections"):
-            policy.plastic_weights(state)
 
 
 def test_divergence_is_an_error_and_leaves_the_weights():
