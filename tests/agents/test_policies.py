@@ -25,7 +25,7 @@ def new_agent(**policy_kwargs):
     ],
 )
 def test_a_setting_that_a_core_has_no_use_for_is_refused(policy_kwargs, unused):
-    with pytest.raises(ValueError, match=f"a core {policy_kwargs['core']} has no use for {unused}: leave (it|them) out"):
+    with pytest.raises(ValueError, match=f"{policy_kwargs['core']} has no use for {unused}: leave (it|them) out"):
         new_agent(**policy_kwargs)
 
 
