@@ -33,3 +33,8 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds // 60} min {seconds % 60} s"
     return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
+def tenths(number: float) -> str:
+    """Write a number with one decimal, never as -0.0."""
+    return f"{round(number, 1) + 0.0:.1f}"

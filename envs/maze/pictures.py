@@ -1,63 +1,58 @@
-"""Pictures of a maze: a pure function from a state to an array, a text version, and a window.
+"""Pictures of a maze: pure functions from a state to an array or to text."""
 
-pygame is imported on the first picture, never on import.
-"""
-
-import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
+from plastic_rl.envs.drawing import (
+    AMBER,
+    BLUE,
+    FAINT,
+    FLOOR,
+    GRID,
+    INK,
+    OVERSAMPLING,
+    PAPER,
+    RED,
+    TARGET_WIDTH,
+    Color,
+    Frame,
+    as_frame,
+    draw_text,
+    load_pygame,
+    margins,
+)
 from plastic_rl.envs.maze.walls import Walls
+from plastic_rl.text import tenths
 
-__all__ = ["MazeState", "MazeWindow", "draw_maze", "draw_view", "maze_text"]
+__all__ = ["MazeState", "draw_maze", "draw_view", "maze_text"]
 
 Cell = tuple[int, int]
-Color = tuple[int, int, int]
-Frame = npt.NDArray[np.uint8]
 
-PAPER: Color = (246, 247, 249)
-FLOOR: Color = (255, 255, 255)
-GRID: Color = (236, 239, 243)
+AGENT, GOAL, VIEW = BLUE, RED, AMBER
 WALL: Color = (52, 64, 84)
-AGENT: Color = (37, 99, 235)
-GOAL: Color = (217, 72, 43)
-VIEW: Color = (245, 180, 40)
 VIEW_FLOOR: Color = (254, 243, 214)
-INK: Color = (30, 41, 59)
-FAINT: Color = (107, 119, 140)
-
 _FOG: Color = (198, 205, 216)
 
-# Shapes are drawn this many times too large and scaled down, which smooths their edges.
-OVERSAMPLING = 3
-# Lines and corners stop growing with the cells here (pixels), or small mazes would look clumsy.
+# Lines and corners stop growing with the cells at this size (pixels), or small mazes would look clumsy.
 _LARGE_CELL = 48
-# The trail fades in so many steps: between two pictures few of its cells change, which keeps animations small.
+# Shades of the fading trail. Few of its cells change between two pictures, which keeps animations small.
 _FADING = 8
-# Width of the maze in pixels that draw_maze aims at when no cell size is asked for.
-TARGET_WIDTH = 484
-# Looking for a display where there is none, SDL writes to stderr.
-_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
 
 
 @dataclass(frozen=True, eq=False)
 class MazeState:
-    """All that a picture of a maze shows.
+    """Everything that a picture of a maze shows.
 
     Attributes:
         walls: True for a wall, shape (size, size).
         agent: row and column of the agent.
         goal: row and column of the goal, or None to leave it out.
-        view: cells a side of the square that the agent sees.
-        trail: the recent path, oldest cell first, in runs between which the agent was teleported.
+        view: side in cells of the square that the agent sees.
+        trail: the recent path, oldest cell first, in runs; between two runs the agent was teleported.
         step: steps taken in this lifetime.
         lifetime: steps in a lifetime.
         total_reward: sum of this lifetime's rewards.
@@ -93,11 +88,11 @@ def maze_text(state: MazeState) -> str:
 
 
 def draw_maze(state: MazeState, cell_size: int | None = None) -> Frame:
-    """Draw the maze with a strip of figures and a legend under it.
+    """Draw the maze, with a strip of numbers and a legend under it.
 
     Args:
         state: what to show.
-        cell_size: pixels a side of one cell; by default the maze comes to about 480 pixels.
+        cell_size: side of a cell in pixels; by default the maze is about 480 pixels wide.
 
     Returns:
         RGB picture, uint8 of shape (height, width, 3).
@@ -110,24 +105,19 @@ def draw_maze(state: MazeState, cell_size: int | None = None) -> Frame:
 
 
 def draw_view(state: MazeState, cell_size: int | None = None) -> Frame:
-    """Draw what the agent sees and no more: its field of view amid fog, always in the middle of the picture.
+    """Draw only what the agent sees: its field of view, surrounded by fog, always in the middle of the picture.
 
-    So neither the goal nor the agent's place is given away: who plays by this picture has the agent's task. The
-    arguments and the picture's size are those of :func:`draw_maze`.
+    The picture shows neither the goal nor the agent's position, so a person who plays by it has the agent's task. The
+    arguments and the size of the picture are those of :func:`draw_maze`.
     """
     pygame, side, span = load_pygame(), _side(state, cell_size), state.view + 2
     around = np.pad(state.walls, state.view, constant_values=True)
     top, left = (place + state.view - state.view // 2 for place in state.agent)
-    # Walls all around it, or corners that are round would tell what is next to them.
+    # Surrounded by walls: a rounded corner would show what is next to it.
     walls = np.pad(around[top : top + state.view, left : left + state.view], 1, constant_values=True)
     middle = (span // 2, span // 2)
     grid = _draw_grid(pygame, replace(state, walls=walls, agent=middle, goal=None, trail=()), side, fog=True)
     return _framed(state, grid, side, _VIEW_SIGNS)
-
-
-def margins(side: int) -> tuple[int, int]:
-    """Return, for a maze so many pixels wide, the margin around it and the height of the strip under it."""
-    return max(4, round(0.045 * side)), round(0.165 * side)
 
 
 def _side(state: MazeState, cell_size: int | None) -> int:
@@ -136,7 +126,7 @@ def _side(state: MazeState, cell_size: int | None) -> int:
 
 
 def _framed(state: MazeState, grid: Any, side: int, signs: "Signs") -> Frame:
-    """Put the strip under a grid, and margins around both."""
+    """Put the strip under the grid, and margins around both."""
     pygame = load_pygame()
     margin, strip = margins(side)
     width, height = side + 2 * margin, side + 3 * margin + strip
@@ -148,123 +138,8 @@ def _framed(state: MazeState, grid: Any, side: int, signs: "Signs") -> Frame:
     return as_frame(canvas)
 
 
-def captioned(frame: Frame, name: str, value: str) -> Frame:
-    """Put a name and a figure above a picture of a maze."""
-    pygame = load_pygame()
-    height, width, _ = frame.shape
-    unit = width / (1.09 * TARGET_WIDTH)
-    margin, band = round(0.041 * width), 2 * round(24 * unit)
-    canvas = pygame.Surface((width, height + band))
-    canvas.fill(PAPER)
-    canvas.blit(pygame.image.frombuffer(frame.tobytes(), (width, height), "RGB"), (0, band))
-    words = draw_text(pygame, name, 20 * unit, FAINT)
-    middle = round(1.1 * band / 2 + 0.25 * margin)
-    canvas.blit(words, words.get_rect(midleft=(margin, middle)))
-    figure = draw_text(pygame, value, 34 * unit, INK)
-    canvas.blit(figure, figure.get_rect(midright=(width - margin, middle)))
-    return as_frame(canvas)
-
-
-def as_frame(surface: Any) -> Frame:
-    """Return a surface's picture as an array, uint8 of shape (height, width, 3)."""
-    width, height = surface.get_size()
-    pixels = np.frombuffer(load_pygame().image.tobytes(surface, "RGB"), np.uint8)
-    return pixels.reshape(height, width, 3).copy()
-
-
-def has_display() -> bool:
-    """Whether a window can be tried: on Linux, unless neither X, Wayland nor SDL is told where to."""
-    return sys.platform != "linux" or any(os.environ.get(name) for name in _DISPLAYS)
-
-
-class MazeWindow:
-    """A window that shows frames until it is closed, by :meth:`close` or by the user.
-
-    Attributes:
-        title: in the window's bar; may be changed while it is open.
-        fps: frames a second at most; may be changed too.
-        closed_by_user: the user has closed the window; it then stays closed.
-    """
-
-    def __init__(self, title: str, fps: int) -> None:
-        self.title = title
-        self.fps = fps
-        self.closed_by_user = False
-        self._screen: Any = None
-        self._clock: Any = None
-
-    def show(self, frame: Frame) -> None:
-        """Show a frame and wait as long as the frame rate asks; do nothing once the user closed it.
-
-        Of the events only the request to close is taken from pygame's queue: keys are left to the caller.
-
-        Raises:
-            gymnasium.error.Error: there is no display.
-        """
-        if self.closed_by_user:
-            return
-        pygame = load_pygame()
-        height, width, _ = frame.shape
-        # Another environment's close() may have shut pygame's one display down meanwhile.
-        lost = self._screen is None or not pygame.display.get_init()
-        if lost or self._screen.get_size() != (width, height):
-            self._open(pygame, width, height)
-        if pygame.event.get(pygame.QUIT):
-            self.close()
-            self.closed_by_user = True
-            return
-        if pygame.display.get_caption()[0] != self.title:
-            pygame.display.set_caption(self.title)
-        self._screen.blit(pygame.image.frombuffer(frame.tobytes(), (width, height), "RGB"), (0, 0))
-        pygame.display.flip()
-        self._clock.tick(self.fps)
-
-    def _open(self, pygame: ModuleType, width: int, height: int) -> None:
-        advice = (
-            'On a machine without a display use render_mode="rgb_array" or "ansi", or set the environment variable '
-            "SDL_VIDEODRIVER=dummy to draw into nowhere."
-        )
-        if not has_display():
-            raise gym.error.Error(f"No window can be opened: there is no display. {advice}")
-        try:
-            pygame.display.init()
-            self._screen = pygame.display.set_mode((width, height))
-        except pygame.error as error:
-            raise gym.error.Error(f"No window can be opened: {error}. {advice}") from error
-        # Without a display SDL falls back to drawing into nowhere, which is right only for who asks for it.
-        if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
-            self.close()
-            raise gym.error.Error(f"No window can be opened: there is no display. {advice}")
-        pygame.display.set_caption(self.title)
-        self._clock = pygame.time.Clock()
-
-    def close(self) -> None:
-        """Close the window, if it is open."""
-        if self._screen is not None:
-            load_pygame().display.quit()
-            self._screen = None
-
-
-def tenths(number: float) -> str:
-    """Return the number with one decimal, and never as -0.0."""
-    return f"{round(number, 1) + 0.0:.1f}"
-
-
-def load_pygame() -> ModuleType:
-    """Import pygame, without the greeting that it prints."""
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    try:
-        import pygame
-    except ImportError as error:
-        raise gym.error.DependencyNotInstalled(
-            'Pictures of the maze need pygame: run `pip install "pygame-ce>=2.5"`.'
-        ) from error
-    pygame.font.init()
-    return pygame
-
-
 def _draw_grid(pygame: ModuleType, state: MazeState, side: int, fog: bool = False) -> Any:
-    """Return a surface, side pixels wide, with the cells and what stands on them; with fog, those in view alone."""
+    """Return a surface, ``side`` pixels wide, with the cells and what is on them; with fog, only those in view."""
     size = len(state.walls)
     cell = OVERSAMPLING * -(-side // size)
     extent = (size * cell, size * cell)
@@ -292,7 +167,7 @@ def _draw_grid(pygame: ModuleType, state: MazeState, side: int, fog: bool = Fals
 
 
 def _draw_fog(pygame: ModuleType, surface: Any, field: Any) -> None:
-    """Cover all but the field of view."""
+    """Cover everything except the field of view."""
     kept, radius = surface.subsurface(field).copy(), round(0.22 * OVERSAMPLING * _LARGE_CELL)
     surface.fill(PAPER)
     pygame.draw.rect(surface, _FOG, surface.get_rect(), border_radius=radius)
@@ -338,7 +213,7 @@ def _draw_trail(pygame: ModuleType, surface: Any, state: MazeState, cell: int) -
         before: Cell | None = None
         for place in run:
             age -= 1
-            # Drawing on a transparent surface replaces what is there: crossings do not add up.
+            # Drawing on a transparent surface replaces what is there, so crossings do not add up.
             color = (*AGENT, round(190 * (1.0 - round(_FADING * age / length) / _FADING) ** 1.5) + 10)
             x, y = _centre(place, cell)
             here = (x - left, y - top)
@@ -350,7 +225,7 @@ def _draw_trail(pygame: ModuleType, surface: Any, state: MazeState, cell: int) -
 
 
 def _draw_goal(pygame: ModuleType, surface: Any, centre: Cell, cell: int) -> None:
-    """Draw the goal as a ghost: a dashed ring with a faint inside."""
+    """Draw the goal, which the agent cannot see, as a dashed ring with a faint inside."""
     radius = round(0.34 * cell)
     inside = pygame.Surface((2 * radius, 2 * radius), pygame.SRCALPHA)
     pygame.draw.circle(inside, (*GOAL, 45), (radius, radius), radius)
@@ -380,7 +255,7 @@ def _centre(place: Cell, cell: int) -> Cell:
 
 
 def _draw_strip(pygame: ModuleType, canvas: Any, state: MazeState, area: Any, signs: "Signs") -> None:
-    """Draw how far the lifetime is, the figures and the legend."""
+    """Draw the elapsed share of the lifetime, the numbers and the legend."""
     unit = area.width / TARGET_WIDTH
     bar = pygame.Rect(area.left, area.top, area.width, max(2, round(5 * unit)))
     pygame.draw.rect(canvas, GRID, bar, border_radius=bar.height)
@@ -401,20 +276,8 @@ def _draw_strip(pygame: ModuleType, canvas: Any, state: MazeState, area: Any, si
     _draw_legend(pygame, canvas, area.move(round(0.66 * area.width), round(19 * unit)), unit, signs)
 
 
-@lru_cache(512)  # most words of a picture were in the picture before
-def draw_text(pygame: ModuleType, words: str, height: float, color: Color, ground: Color = PAPER) -> Any:
-    """Return a surface, not to be changed, with a line of text.
-
-    Drawn large and scaled down, small letters keep their spacing.
-    """
-    font = pygame.font.Font(None, max(1, round(height * OVERSAMPLING)))
-    large = font.render(words, True, color, ground)
-    width, tall = (max(1, round(extent / OVERSAMPLING)) for extent in large.get_size())
-    return pygame.transform.smoothscale(large.convert(24), (width, tall))
-
-
 def _draw_legend(pygame: ModuleType, canvas: Any, area: Any, unit: float, signs: "Signs") -> None:
-    """Draw what the signs mean."""
+    """Draw the signs with their meanings."""
     sign = round(14 * unit)
     for line, (name, draw) in enumerate(signs):
         big = max(1, sign * OVERSAMPLING)

@@ -6,10 +6,12 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.error import InvalidAction, ResetNeeded
 
+from plastic_rl.envs.drawing import Frame
 from plastic_rl.envs.maze.base import Maze, action_space, observation_space
 from plastic_rl.envs.maze.dynamics import Observations
-from plastic_rl.envs.maze.pictures import Frame, MazeState, MazeWindow, draw_maze, maze_text
+from plastic_rl.envs.maze.pictures import MazeState, draw_maze, maze_text
 from plastic_rl.envs.streams import keys_from_range
+from plastic_rl.envs.window import Window
 
 __all__ = ["MazeEnv"]
 
@@ -35,7 +37,7 @@ class MazeEnv(Maze, gym.Env[Observations, Any]):
         self.action_space = action_space()
         self._seeded = False
         self._running = False
-        self._window: MazeWindow | None = None
+        self._window: Window | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -104,7 +106,7 @@ class MazeEnv(Maze, gym.Env[Observations, Any]):
         if self.render_mode == "rgb_array":
             return draw_maze(state)
         if self._window is None:
-            self._window = MazeWindow(type(self).__name__, self.metadata["render_fps"])
+            self._window = Window(type(self).__name__, self.metadata["render_fps"])
         if not self._window.closed_by_user:
             self._window.show(draw_maze(state))
         return None

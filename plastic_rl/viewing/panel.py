@@ -12,31 +12,31 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from plastic_rl.envs.maze.pictures import (
-    AGENT,
+from plastic_rl.envs.drawing import (
+    AMBER,
+    BLUE,
     FAINT,
     FLOOR,
-    GOAL,
     GRID,
     INK,
     PAPER,
+    RED,
     TARGET_WIDTH,
-    VIEW,
     Color,
     Frame,
     as_frame,
     draw_text,
     load_pygame,
     margins,
-    tenths,
 )
+from plastic_rl.text import tenths
 
 Kind = Literal["moves", "choices", "continuous"]
 Floats = npt.NDArray[np.floating[Any]]
 
 # Shades on either side of zero. Few: more could not be told apart, and would swell a GIF.
 SHADES = 5
-LEAST, MOST = AGENT, GOAL
+LEAST, MOST = BLUE, RED
 # A connection keeps its shade until its number is this far away, in shades. With 0.5 it would flicker.
 _STAY = 0.8
 _LIGHT_BLUE: Color = (168, 193, 247)
@@ -288,11 +288,11 @@ class Panel:
         """A frame around the heat map, and the word."""
         line = max(2, self._u(3))
         frame = self.pygame.Rect(self.left, y, self.map, self.map).inflate(2 * line, 2 * line)
-        self.pygame.draw.rect(self.canvas, VIEW, frame, line, border_radius=line)
-        word = draw_text(self.pygame, "FROZEN", 15 * self.unit, INK, VIEW)
+        self.pygame.draw.rect(self.canvas, AMBER, frame, line, border_radius=line)
+        word = draw_text(self.pygame, "FROZEN", 15 * self.unit, INK, AMBER)
         tag = word.get_rect().inflate(self._u(14), self._u(8))
         tag.bottomright = (frame.right, frame.top + line)
-        self.pygame.draw.rect(self.canvas, VIEW, tag, border_radius=line)
+        self.pygame.draw.rect(self.canvas, AMBER, tag, border_radius=line)
         self.canvas.blit(word, word.get_rect(center=tag.center))
 
     def _actions(self, y: int) -> int:
@@ -318,7 +318,7 @@ class Panel:
                 bar.width = round(track.width * float(action))
             chosen = signed or index == mind.chosen
             if bar.width:
-                self.pygame.draw.rect(self.canvas, AGENT if chosen else _LIGHT_BLUE, bar, border_radius=height)
+                self.pygame.draw.rect(self.canvas, BLUE if chosen else _LIGHT_BLUE, bar, border_radius=height)
             y += step
         return y - step + height
 
@@ -333,7 +333,7 @@ class Panel:
         chosen = index == self.mind.chosen
         points = [(0.42, 0), (-0.02, 0.34), (-0.02, 0.11), (-0.4, 0.11), (-0.4, -0.11), (-0.02, -0.11), (-0.02, -0.34)]
         outline = [tuple(big / 2 + big * (a * along + b * across)) for a, b in points]
-        self.pygame.draw.polygon(tile, AGENT if chosen else FAINT, outline)
+        self.pygame.draw.polygon(tile, BLUE if chosen else FAINT, outline)
         self.canvas.blit(self.pygame.transform.smoothscale(tile, (size, size)), (x - size // 2, y - size // 2))
 
     def _values(self, area: Any) -> None:
@@ -373,7 +373,7 @@ class Panel:
         self.pygame.draw.line(tile, GRID, place(0, 0.0), place(steps, 0.0), max(1, line // 2))
         course = [place(step, number) for step, number in enumerate(numbers)]
         if len(course) > 1:
-            self.pygame.draw.lines(tile, AGENT, False, course, line)
+            self.pygame.draw.lines(tile, BLUE, False, course, line)
         self.pygame.draw.circle(tile, FLOOR, course[-1], dot)
-        self.pygame.draw.circle(tile, AGENT, course[-1], dot - line / 2)
+        self.pygame.draw.circle(tile, BLUE, course[-1], dot - line / 2)
         self.canvas.blit(self.pygame.transform.smoothscale(tile, plot.size), plot)

@@ -14,13 +14,15 @@ import torch
 
 from plastic_rl.agents import PlasticA2C
 from plastic_rl.envs import MazeState, draw_maze, draw_view
-from plastic_rl.envs.maze.pictures import TARGET_WIDTH, Frame, MazeWindow, captioned, has_display, tenths
+from plastic_rl.envs.drawing import TARGET_WIDTH, Frame, captioned
 from plastic_rl.envs.protocols import Pictured
+from plastic_rl.envs.window import Window, has_display
 from plastic_rl.errors import UsageError, UserError, invocation
 from plastic_rl.figures.curves import animation
 from plastic_rl.modules import PlasticRNN
 from plastic_rl.runs import agents as runs
 from plastic_rl.settings import FRESH, MazeRun, Play, Watch, is_own
+from plastic_rl.text import tenths
 from plastic_rl.viewing.lifetime import Lifetime, rehearse
 from plastic_rl.viewing.panel import SCALE, Mind, Panel, Scales, fitted
 
@@ -154,7 +156,7 @@ def watch(config: Watch) -> None:
             frozen = lifetime.frozen
 
 
-def _show_lifetime(window: MazeWindow, scene: Scene, lifetime: Lifetime) -> bool:
+def _show_lifetime(window: Window, scene: Scene, lifetime: Lifetime) -> bool:
     """Show a lifetime and rest on its last step; return whether to go on with another one."""
     paused, resting = False, 0.0
     steps = iter(lifetime)
@@ -165,7 +167,7 @@ def _show_lifetime(window: MazeWindow, scene: Scene, lifetime: Lifetime) -> bool
         window.title = f"plastic-rl: lifetime {lifetime.seed - FRESH}, {how}{', trace frozen' * lifetime.mind.frozen}"
         window.show(frame)
         stepping = not paused
-        for key in _pressed():
+        for key in window.pressed():
             if key in ("q", "escape"):
                 return False
             if key == "r":
@@ -193,13 +195,13 @@ def _show_lifetime(window: MazeWindow, scene: Scene, lifetime: Lifetime) -> bool
 
 
 @contextmanager
-def _window(fps: int, instead: str) -> Iterator[MazeWindow]:
+def _window(fps: int, instead: str) -> Iterator[Window]:
     """A window, closed in the end.
 
     Raises:
         UserError: it cannot be opened; says what to do instead.
     """
-    window = MazeWindow("plastic-rl", fps)
+    window = Window("plastic-rl", fps)
     if not has_display():
         raise UserError(f"no window can be opened: there is no display; {instead}")
     try:
@@ -259,7 +261,7 @@ def _maze(env: gym.Env) -> MazeState:
     return maze.maze_state()
 
 
-def _drive(window: MazeWindow, env: gym.Env, seed: int, config: Play) -> bool | None:
+def _drive(window: Window, env: gym.Env, seed: int, config: Play) -> bool | None:
     """Let a person live a lifetime; return whether it was lived to its end, or None to stop playing."""
     moves = {"up": 0, "right": 1, "down": 2, "left": 3, "w": 0, "d": 1, "s": 2, "a": 3}
     env.reset(seed=seed)
@@ -275,7 +277,7 @@ def _drive(window: MazeWindow, env: gym.Env, seed: int, config: Play) -> bool | 
         window.show(frame)
         if window.closed_by_user:
             return None
-        for key in _pressed():
+        for key in window.pressed():
             if key in ("q", "escape"):
                 return None
             if key == "r":
@@ -294,7 +296,7 @@ def _replay(agent: PlasticA2C, env: gym.Env, seed: int) -> list[MazeState]:
     return [_maze(env) for _ in Lifetime(agent, env, seed)]
 
 
-def _compare(window: MazeWindow, own: MazeState, replay: list[MazeState]) -> bool:
+def _compare(window: Window, own: MazeState, replay: list[MazeState]) -> bool:
     """Show a person's lifetime, whole, and beside it the agent's, step by step; return whether to go on playing."""
     window.title = "plastic-rl: lifetime over (R: the next)"
     mine = captioned(draw_maze(own), "YOU", tenths(own.total_reward))
@@ -306,18 +308,9 @@ def _compare(window: MazeWindow, own: MazeState, replay: list[MazeState]) -> boo
         window.show(frame)
         if window.closed_by_user:
             return False
-        for key in _pressed():
+        for key in window.pressed():
             if key in ("q", "escape"):
                 return False
             if key in ("r", "return", "space"):
                 return True
         frame = next(frames, frame)
-
-
-def _pressed() -> list[str]:
-    """The names of the keys pressed since the last call, in order."""
-    import pygame
-
-    if not pygame.display.get_init():
-        return []
-    return [pygame.key.name(event.key) for event in pygame.event.get(pygame.KEYDOWN)]

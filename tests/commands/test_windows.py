@@ -5,7 +5,7 @@ from itertools import pairwise
 import gymnasium as gym
 import pytest
 
-from plastic_rl.envs.maze.pictures import MazeWindow
+from plastic_rl.envs.window import Window
 from plastic_rl.settings import FRESH
 from plastic_rl.viewing import scene as playing
 from plastic_rl.viewing.panel import Panel
@@ -21,7 +21,7 @@ def screen(here, monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     shown = []
     keys = []
-    show = MazeWindow.show
+    show = Window.show
 
     def watched(window, frame):
         window_fps, window.fps = window.fps, 1000
@@ -35,7 +35,7 @@ def screen(here, monkeypatch):
         elif key := keys[len(shown) - 1]:
             pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.key.key_code(key)))
 
-    monkeypatch.setattr(MazeWindow, "show", watched)
+    monkeypatch.setattr(Window, "show", watched)
     yield keys, shown
     pygame.display.quit()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plastic_rl.envs import Action, GridMaze, MazeState, RandomMaze, draw_maze, maze_text
-from plastic_rl.envs.maze.pictures import MazeWindow
+from plastic_rl.envs.window import Window
 
 MAZES = [GridMaze, RandomMaze]
 
@@ -224,6 +224,19 @@ def test_the_window_leaves_keys_to_the_caller(no_display):
     env.close()
 
 
+def test_the_window_names_the_keys_pressed(no_display):
+    pygame = no_display
+    window = Window("keys", fps=1000)
+    assert window.pressed() == []
+    window.show(np.zeros((20, 30, 3), dtype=np.uint8))
+    for key in (pygame.K_UP, pygame.K_q):
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
+    assert window.pressed() == ["up", "q"]
+    assert window.pressed() == []
+    window.close()
+    assert window.pressed() == []
+
+
 def test_the_window_survives_another_env_s_close(no_display):
     pygame = no_display
     env = GridMaze(render_mode="human")
@@ -238,7 +251,7 @@ def test_the_window_survives_another_env_s_close(no_display):
 
 def test_the_window_follows_the_frame_s_size(no_display):
     pygame = no_display
-    window = MazeWindow("sizes", fps=1000)
+    window = Window("sizes", fps=1000)
     for shape in ((20, 30, 3), (40, 50, 3)):
         window.show(np.full(shape, 99, dtype=np.uint8))
         assert pygame.display.get_surface().get_size() == shape[1::-1]
