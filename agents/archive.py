@@ -1,7 +1,7 @@
-"""Agents on disk: a zip of JSON, safetensors and a ``weights_only`` PyTorch file. Reading one runs no code.
+"""The file format of agents: a zip of JSON, safetensors and a ``weights_only`` PyTorch file.
 
-Stable-Baselines3's own format unpickles, so a file from a stranger can run anything. Here nothing is unpickled and
-nothing is extracted: three members of known names are read in memory.
+Stable-Baselines3's own format is unpickled when it is read, so a file from a stranger can run any code. Reading this
+format runs no code: nothing is unpickled and nothing is extracted, three members with known names are read in memory.
 """
 
 import io
@@ -21,13 +21,13 @@ from plastic_rl.files import DamagedFileError as ArchiveError
 from plastic_rl.files import read_json, read_torch, read_weights, weights_to_bytes, write_atomically
 
 CONFIG, WEIGHTS, TRAINING = "config.json", "policy.safetensors", "training.pt"
-LARGEST = 1 << 24  # numbers in an observation or an action: more than an agent can learn from
+LARGEST = 1 << 24  # numbers in an observation or an action; an agent cannot learn from more
 
 File = str | pathlib.Path | IO[bytes]
 
 
 class Archive(NamedTuple):
-    """What an agent's file holds."""
+    """The content of an agent's file."""
 
     config: dict[str, Any]
     weights: dict[str, Tensor]
@@ -35,7 +35,7 @@ class Archive(NamedTuple):
 
 
 def write(file: File, archive: Archive) -> None:
-    """Write an archive, to a path through a temporary file: it is never seen half-written."""
+    """Write an archive. A file at a path is replaced at once, so that no reader sees it half-written."""
     training = io.BytesIO()
     torch.save(archive.training, training)
     content = io.BytesIO()
@@ -53,7 +53,7 @@ def read(file: File) -> Archive:
     """Read an archive.
 
     Raises:
-        ArchiveError: the file is damaged, not an agent's, or holds what an agent's does not.
+        ArchiveError: the file is damaged, or it is not the file of an agent.
         FileNotFoundError: there is no such file.
     """
     name = str(file) if isinstance(file, (str, pathlib.Path)) else "the agent's file"
@@ -62,14 +62,14 @@ def read(file: File) -> Archive:
             members = {info.filename: info.file_size for info in bundle.infolist()}
             if set(members) != {CONFIG, WEIGHTS, TRAINING} or len(bundle.infolist()) != 3:
                 raise ArchiveError(
-                    f"{name} is not an agent saved by PlasticA2C: it holds {sorted(members) or 'nothing'}, "
-                    f"and should hold {CONFIG}, {WEIGHTS} and {TRAINING}"
+                    f"{name} is not an agent's file: it holds {sorted(members) or 'nothing'}, expected {CONFIG}, "
+                    f"{WEIGHTS} and {TRAINING}"
                 )
             if any(info.compress_type != zipfile.ZIP_STORED for info in bundle.infolist()):
-                raise ArchiveError(f"{name} is not as PlasticA2C saved it: what is in it is compressed")
+                raise ArchiveError(f"{name} is not an agent's file as save() wrote it: its content is compressed")
             config, weights, training = (bundle.read(member) for member in (CONFIG, WEIGHTS, TRAINING))
     except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, RuntimeError) as error:
-        raise ArchiveError(f"{name} is damaged, or not an agent saved by PlasticA2C: {error}") from error
+        raise ArchiveError(f"{name} is damaged, or not an agent's file: {error}") from error
     loaded = read_torch(training, f"{TRAINING} of {name}")
     return Archive(read_json(config, f"{CONFIG} of {name}"), read_weights(weights, f"{WEIGHTS} of {name}"), loaded)
 
@@ -83,7 +83,7 @@ def space_to_json(space: spaces.Space) -> dict[str, Any]:
     if isinstance(space, spaces.Discrete):
         return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
     if isinstance(space, spaces.Box):
-        # Floats survive JSON but infinities do not, and bounds are mostly alike.
+        # As text, because JSON has no infinities; one for all where all bounds are equal, as they mostly are.
         low, high = (
             str(float(b.flat[0])) if b.size and (b == b.flat[0]).all() else [str(float(v)) for v in b.flat]
             for b in (space.low, space.high)
@@ -99,11 +99,13 @@ def space_to_json(space: spaces.Space) -> dict[str, Any]:
         return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
     if isinstance(space, spaces.MultiBinary):
         return {"type": "MultiBinary", "n": list(space.n) if isinstance(space.n, tuple) else space.n}
-    raise TypeError(f"an agent for {space} cannot be saved: Box, Discrete, MultiDiscrete and MultiBinary spaces can")
+    raise TypeError(
+        f"an agent for {space} cannot be saved: expected a Box, Discrete, MultiDiscrete or MultiBinary space"
+    )
 
 
 def space_from_json(config: Any) -> spaces.Space:
-    """Make the space that ``space_to_json`` described, or raise ArchiveError."""
+    """Return the space that ``space_to_json`` described, or raise ArchiveError."""
     try:
         if config["type"] == "Discrete":
             return spaces.Discrete(int(config["n"]), start=int(config["start"]))

@@ -1,4 +1,4 @@
-"""Experience in the order in which it was made."""
+"""A rollout buffer that keeps the steps in time order."""
 
 from collections.abc import Generator
 from typing import NamedTuple
@@ -22,7 +22,8 @@ class Lifetimes(NamedTuple):
 class LifetimeBuffer(RolloutBuffer):
     """A rollout buffer whose ``get`` yields the whole rollout once, in time order.
 
-    Stable-Baselines3's own flattens and shuffles the steps; backpropagation through a lifetime needs their order.
+    Stable-Baselines3's own buffer flattens and shuffles the steps, but backpropagation through a lifetime needs their
+    order.
     """
 
     def add(  # type: ignore[override]
@@ -32,7 +33,10 @@ class LifetimeBuffer(RolloutBuffer):
         reward: np.ndarray,
         episode_start: np.ndarray,
     ) -> None:
-        """Record a step of every environment; values come later, and log-probabilities when they are needed."""
+        """Record one step of every environment, without values and log-probabilities.
+
+        Values are set at the end of the rollout; log-probabilities are computed when it is replayed.
+        """
         t = self.pos
         self.observations[t] = obs.reshape(self.observations.shape[1:])
         self.actions[t] = action.reshape(self.actions.shape[1:])
@@ -41,9 +45,9 @@ class LifetimeBuffer(RolloutBuffer):
         self.full = self.pos == self.buffer_size
 
     def get(self, batch_size: int | None = None) -> Generator[Lifetimes, None, None]:  # type: ignore[override]
-        """Yield the rollout; there are no smaller batches of it."""
+        """Yield the whole rollout as one batch."""
         if batch_size not in (None, self.buffer_size * self.n_envs):
-            raise ValueError(f"batch_size is {batch_size}: a LifetimeBuffer is one batch, leave it None")
+            raise ValueError(f"batch_size is {batch_size}: expected None, as a LifetimeBuffer is one batch")
         yield Lifetimes(
             self.to_torch(self.observations, copy=False),
             self.to_torch(self.actions, copy=False),

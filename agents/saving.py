@@ -18,6 +18,7 @@ from torch import Tensor
 
 from plastic_rl.agents import archive
 from plastic_rl.agents.vec_env import GymnasiumVecEnv
+from plastic_rl.envs.protocols import Resumable
 
 # Constructor arguments that an agent's file does not keep, but that ``load`` takes.
 NOT_SAVED = ("stats_window_size", "tensorboard_log", "verbose")
@@ -52,13 +53,13 @@ class SavedAgent(OnPolicyAlgorithm):
     def keeps_episodes(self) -> bool:
         """Whether a continuation can put the environment back into the middle of its episodes.
 
-        It can if the environment is a Gymnasium ``VectorEnv`` with the methods get_state and set_state, such as the
-        mazes (``gym.make_vec``), and no wrapper around it has a memory of its own.
+        It can if the environment is a Gymnasium ``VectorEnv`` that is ``plastic_rl.envs.protocols.Resumable``, such as
+        the mazes (``gym.make_vec``), and no wrapper around it has a memory of its own.
         """
         env: Any = self.env
         while type(env) in (VecMonitor, VecNormalize, VecTransposeImage):  # their memory is saved too
             env = env.venv
-        return isinstance(env, GymnasiumVecEnv) and env.has_attr("get_state")
+        return isinstance(env, GymnasiumVecEnv) and isinstance(env.env.unwrapped, Resumable)
 
     def save(  # type: ignore[override]
         self,

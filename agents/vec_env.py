@@ -1,4 +1,4 @@
-"""Gives Stable-Baselines3 a Gymnasium ``VectorEnv`` as it is: one call a step, no loop over environments."""
+"""An adapter from Gymnasium's ``VectorEnv`` to Stable-Baselines3: one call per step, no loop over environments."""
 
 import copy
 from collections.abc import Sequence
@@ -11,20 +11,22 @@ from stable_baselines3.common.vec_env import VecEnv
 
 
 class GymnasiumVecEnv(VecEnv):
-    """A Gymnasium ``VectorEnv``, seen as a Stable-Baselines3 ``VecEnv``.
+    """A Gymnasium ``VectorEnv`` with the interface of a Stable-Baselines3 ``VecEnv``.
 
-    Stable-Baselines3 expects the first observation of a new episode in the step that ended the old one, whose last
-    observation goes into ``infos[i]["terminal_observation"]``. Environments that restart in the same step do so by
-    themselves; those that do not restart, and those of Gymnasium's ``SyncVectorEnv`` and ``AsyncVectorEnv`` that would
-    restart later, are reset by their mask. What the environment says of itself in its info is given at the end of an
-    episode, ``is_success`` for example; in between infos are empty.
+    When an episode ends, Stable-Baselines3 expects the first observation of the next episode in the same step, and the
+    last observation of the old one in ``infos[i]["terminal_observation"]``. Environments with
+    ``AutoresetMode.SAME_STEP`` do so by themselves. Environments with ``AutoresetMode.DISABLED``, and Gymnasium's
+    ``SyncVectorEnv`` and ``AsyncVectorEnv`` in any other mode, are reset here with a ``reset_mask``.
+
+    The environment's own infos, ``is_success`` for example, are passed on at the end of an episode; all other infos
+    are empty.
 
     Args:
-        env: a vector environment; ``AutoresetMode.SAME_STEP`` or ``DISABLED``, or Gymnasium's sync or async one in
+        env: a vector environment with ``AutoresetMode.SAME_STEP`` or ``DISABLED``, or Gymnasium's sync or async one in
             any mode.
 
     Raises:
-        ValueError: if the environment restarts in a later step and cannot be reset one by one.
+        ValueError: the environment restarts episodes in a later step and cannot be reset with a mask.
     """
 
     def __init__(self, env: VectorEnv) -> None:
@@ -38,23 +40,23 @@ class GymnasiumVecEnv(VecEnv):
                 "episode in the same step: make it with autoreset_mode=AutoresetMode.SAME_STEP, or with "
                 'gym.make_vec(..., vectorization_mode="sync")'
             )
-        # Whether it writes all observations into the same arrays (copy=False); they are kept here beyond a step.
+        # Whether the environment writes all observations into the same arrays (copy=False): agents keep them longer.
         self._reused = not getattr(env.unwrapped, "copy", True)
         self._actions: np.ndarray | None = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> np.ndarray:
-        """Reset every environment, with what was given to ``seed()`` and ``set_options()``, if anything was.
+        """Reset every environment, with the seeds and options given to ``seed()`` and ``set_options()``, if any.
 
         Raises:
-            ValueError: options were given that are not alike for all: a vector environment takes them together.
+            ValueError: the options differ between environments; a vector environment takes one set for all.
         """
         seeds: Any = None if all(s is None for s in self._seeds) else list(self._seeds)
         options = self._options[0]
         if any(other != options for other in self._options):
-            raise ValueError(f"the options of a vector environment's reset are common to all, and not {self._options}")
+            raise ValueError(f"the options are {self._options}: expected the same for all environments")
         observations, infos = self.env.reset(seed=seeds, options=options or None)
-        self.reset_infos = [_of_one(infos, i) for i in range(self.num_envs)]
+        self.reset_infos = [_info_of(infos, i) for i in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
         return self._to_keep(observations)
@@ -69,12 +71,12 @@ class GymnasiumVecEnv(VecEnv):
         dones = terminated | truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if dones.any():
-            said = info
-            if self._same_step:  # info is of the new episodes, but for what Gymnasium's wrappers tell of the old ones
-                said = {name: info[name] for name in ("episode", "_episode") if name in info}
-                said |= info.get("final_info", {})
+            ended = info  # the infos of the episodes that ended
+            if self._same_step:  # info belongs to the new episodes, except for what Gymnasium's wrappers record
+                ended = {name: info[name] for name in ("episode", "_episode") if name in info}
+                ended |= info.get("final_info", {})
             for i in map(int, np.flatnonzero(dones)):
-                infos[i] = _of_one(said, i) | {
+                infos[i] = _info_of(ended, i) | {
                     "terminal_observation": info["final_obs"][i] if self._same_step else _row(observations, i),
                     "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
                 }
@@ -90,22 +92,22 @@ class GymnasiumVecEnv(VecEnv):
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Return an attribute of the vector environment, once for each index: they share it."""
+        """Return an attribute of the vector environment, once per index, as all environments share it."""
         return [getattr(self.env, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Set an attribute of the vector environment, for all."""
+        """Set an attribute of the vector environment, for all environments."""
         if len(list(self._get_indices(indices))) != self.num_envs:
-            raise NotImplementedError("a vector environment's attributes are common to all: leave out the indices")
+            raise NotImplementedError("all environments share this attribute: leave out the indices")
         setattr(self.env, attr_name, value)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
-        """Call a method of the vector environment once; the result is given for each index."""
+        """Call a method of the vector environment once; return its result once per index."""
         result = getattr(self.env, method_name)(*method_args, **method_kwargs)
         return [result for _ in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
-        """Whether a wrapper of this class is around the vector environment."""
+        """Return whether a wrapper of this class is around the vector environment, once per index."""
         env, found = self.env, False
         while isinstance(env, gym.vector.VectorWrapper):
             found = found or isinstance(env, wrapper_class)
@@ -113,23 +115,28 @@ class GymnasiumVecEnv(VecEnv):
         return [found for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """Return a picture of every environment."""
+        """Return a picture of every environment, or None where there is none."""
         frames: Any = self.env.render()
         return [None] * self.num_envs if frames is None else list(frames)
 
 
 def _row(observations: Any, index: int) -> Any:
-    """A copy of one environment's observation."""
+    """Return a copy of one environment's observation."""
     if isinstance(observations, dict):
         return {name: _row(part, index) for name, part in observations.items()}
     return observations[index].copy()
 
 
-def _of_one(infos: dict[str, Any], index: int, whole: bool = False) -> dict[str, Any]:
-    """What a vector environment's infos say of one of its environments; of a ``whole`` dict nothing need be masked."""
-    own: dict[str, Any] = {}
+def _info_of(infos: dict[str, Any], index: int, unmasked: bool = False) -> dict[str, Any]:
+    """Return the info of one environment from a vector environment's infos.
+
+    Each entry of ``infos`` has a mask, named like it with an underscore before, that is true where an environment gave
+    the entry. ``unmasked``: entries without a mask count as given by all; it is so within a dict that has a mask.
+    """
+    info: dict[str, Any] = {}
     for name, values in infos.items():
-        said = infos.get(f"_{name}")
-        if (whole and not name.startswith("_")) if said is None else said[index]:
-            own[name] = _of_one(values, index, True) if isinstance(values, dict) else values[index]
-    return own
+        mask = infos.get(f"_{name}")
+        given = (unmasked and not name.startswith("_")) if mask is None else mask[index]
+        if given:
+            info[name] = _info_of(values, index, True) if isinstance(values, dict) else values[index]
+    return info

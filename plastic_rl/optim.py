@@ -1,4 +1,4 @@
-"""One step of gradient descent, the same for every training in this package."""
+"""One step of gradient descent, as every training in this package makes it."""
 
 import math
 
@@ -12,21 +12,21 @@ from plastic_rl.modules.ablation import plastic_layers
 def gradient_step(
     network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, max_grad_norm: float | None, when: str
 ) -> float:
-    """Differentiate the loss, clip the gradient, step, and bring every plastic layer's eta back into [0, 1].
+    """Compute the gradient, clip it, make a step, and bring the eta of every plastic layer back into [0, 1].
 
     Args:
-        network: what is trained; its plastic layers are constrained after the step.
-        optimizer: of the network's parameters.
-        loss: a scalar.
-        max_grad_norm: norm to which the gradient is clipped; None: it is not.
-        when: for the error message, such as ``"step 1200"``.
+        network: the network to train, with all its plastic layers.
+        optimizer: optimizer of the network's parameters.
+        loss: the loss, a scalar.
+        max_grad_norm: norm to which the gradient is clipped; None: it is not clipped.
+        when: the time of the step for the error message, such as ``"step 1200"``.
 
     Returns:
-        The norm of the gradient before it was clipped.
+        The norm of the gradient before clipping.
 
     Raises:
-        DivergenceError: the loss or the gradient is not finite, or the step is too long for a number; in the first two
-            cases the weights are as they were before.
+        DivergenceError: the loss or the gradient is not finite, and the weights are as they were before; or the
+            optimizer's step overflows.
     """
     optimizer.zero_grad()
     loss.backward()

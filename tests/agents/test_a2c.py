@@ -29,7 +29,7 @@ def agent_for(env, n_steps=20, hidden_size=12, **kwargs):
 
 
 class Target(gym.Env):
-    """Each episode hides a number; the reward is minus the distance to it, and the last reward is what is seen."""
+    """A hidden number: the reward is minus the action's distance to it, and the last reward is observed."""
 
     observation_space = spaces.Box(-4, 4, (2,), np.float32)
     action_space = spaces.Box(-1, 1, (1,), np.float32)
@@ -63,7 +63,7 @@ class Letters(gym.Env):
 
 
 class Odd(gym.Env):
-    """Any spaces; refuses actions that are not of its own."""
+    """Any spaces; refuses actions outside its action space."""
 
     def __init__(self, observation_space, action_space):
         self.observation_space, self.action_space = observation_space, action_space
@@ -101,7 +101,7 @@ def test_every_core_trains(policy_kwargs):
 
 @pytest.mark.parametrize("lifetime", [20, 13, 30], ids=["as long as", "shorter than", "longer than"])
 def test_replay_repeats_what_the_agent_did(lifetime):
-    """Lifetimes as long as, shorter and longer than a rollout: the values of acting are those of the replay."""
+    """Acting and replay give the same values, for lifetimes as long as, shorter and longer than a rollout."""
     agent = agent_for(maze(lifetime=lifetime))
     agent.learn(80)
     seen = []
@@ -174,7 +174,7 @@ def test_a_cut_episode_bootstraps_and_a_finished_one_does_not():
         lambda: maze(name="RandomMaze"),
     ],
 )
-def test_every_kind_of_environment_is_taken(make):
+def test_every_kind_of_environment_is_accepted(make):
     agent = agent_for(make(), n_steps=16).learn(64)
     assert agent.num_timesteps >= 64
 
@@ -192,7 +192,7 @@ def test_every_kind_of_environment_is_taken(make):
     ],
     ids=str,
 )
-def test_every_supported_space_is_taken(observation_space, action_space, tmp_path):
+def test_every_supported_space_is_accepted(observation_space, action_space, tmp_path):
     env = Odd(observation_space, action_space)
     agent = agent_for(env, n_steps=16).learn(64)
     env.reset()
@@ -201,7 +201,7 @@ def test_every_supported_space_is_taken(observation_space, action_space, tmp_pat
     assert PlasticA2C.load(tmp_path / "agent", env).learn(16).action_space == action_space
 
 
-def test_an_agent_that_cannot_be_says_why():
+def test_arguments_that_cannot_work_are_refused_with_the_reason():
     space = spaces.Dict(a=spaces.Box(0, 1, (2,)))
     with pytest.raises(TypeError, match=r"observations of a kind that is not supported: Dict\('a'.*FlattenObservation"):
         agent_for(Odd(space, spaces.Discrete(2)))
@@ -227,7 +227,7 @@ def test_the_optimizer_is_adam_as_in_the_paper_unless_another_is_asked_for():
         assert "eps" not in options(optimizer_class=torch.optim.SGD)
 
 
-def test_the_adapter_takes_mazes_that_do_not_restart():
+def test_mazes_that_do_not_restart_train_alike():
     agents = [
         agent_for(maze(lifetime=13, autoreset_mode=mode)).learn(160)
         for mode in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
@@ -257,7 +257,7 @@ def test_callbacks_of_stable_baselines_work(tmp_path):
     assert weights.keys() == agent.policy.state_dict().keys()
 
 
-def test_a_callback_can_stop_in_the_middle_and_training_go_on():
+def test_training_continues_after_a_callback_stopped_it_in_the_middle():
     class Stop(BaseCallback):
         def _on_step(self):
             return self.n_calls < 27

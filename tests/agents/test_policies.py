@@ -29,7 +29,7 @@ def test_a_setting_that_a_core_has_no_use_for_is_refused(policy_kwargs, unused):
         new_agent(**policy_kwargs)
 
 
-def test_a_policy_is_saved_and_loaded_by_itself_as_stable_baselines_has_it(tmp_path):
+def test_a_policy_alone_is_saved_and_loaded_by_stable_baselines(tmp_path):
     agent = new_agent(rule="clip", bound=0.5, alpha="shared")
     agent.policy.save(tmp_path / "policy")
     loaded, observation = type(agent.policy).load(tmp_path / "policy"), maze().reset(seed=0)[0]
@@ -38,7 +38,7 @@ def test_a_policy_is_saved_and_loaded_by_itself_as_stable_baselines_has_it(tmp_p
 
 
 def test_the_policys_methods_go_through_the_core():
-    policy = new_agent(hidden_size=15).policy  # as many as features, which must not be taken for its outputs
+    policy = new_agent(hidden_size=15).policy  # as many as features: one must not be mistaken for the other
     observations = torch.as_tensor(maze().reset(seed=0)[0])
     torch.nn.init.normal_(policy.action_net.weight)
     actions, values, logs, state = policy(observations)
@@ -59,7 +59,7 @@ def test_the_policys_methods_go_through_the_core():
         ("memoryless", ("hidden",), False),
     ],
 )
-def test_the_policy_says_what_its_state_is(core, parts, has_memory):
+def test_the_parts_of_a_state_have_names(core, parts, has_memory):
     agent = new_agent(core=core).learn(80)
     policy, observations = agent.policy, maze().reset(seed=0)[0]
     first = policy.initial_state(4)

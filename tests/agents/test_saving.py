@@ -1,3 +1,4 @@
+import inspect
 import io
 import json
 import pickle
@@ -16,6 +17,7 @@ from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 import plastic_rl  # noqa: F401 - registers the mazes
 from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C, PlasticPolicy
 from plastic_rl.agents.archive import ArchiveError
+from plastic_rl.agents.saving import NOT_SAVED
 
 
 def maze(name="GridMaze"):
@@ -49,7 +51,7 @@ def test_a_saved_agent_acts_the_same(kwargs, tmp_path):
 
 @pytest.mark.parametrize("name", ["GridMaze", "RandomMaze"])
 def test_a_continuation_is_exact(name, tmp_path):
-    """Rollouts of 10 steps in lifetimes of 13: the stop lies within lifetimes."""
+    """Rollouts have 10 steps and lifetimes 13, so that training stops within lifetimes."""
     straight = new_agent(name).learn(240)
     new_agent(name).learn(120).save(tmp_path / "half.zip", include=["run"])
     resumed = PlasticA2C.load(tmp_path / "half.zip", env=maze(name), resume=True, device="cpu")
@@ -76,7 +78,7 @@ class Keep(BaseCallback):
         return True
 
 
-def test_what_a_callback_saves_is_of_one_moment(tmp_path):
+def test_everything_that_a_callback_saves_is_of_one_moment(tmp_path):
     agent, keep = new_agent(), Keep(tmp_path / "kept.zip", 17)
     agent.learn(120, keep)
     resumed = PlasticA2C.load(tmp_path / "kept.zip", env=maze(), resume=True, device="cpu")
@@ -89,7 +91,7 @@ def test_what_a_callback_saves_is_of_one_moment(tmp_path):
     np.testing.assert_array_equal(resumed._last_obs, resumed.env.get_attr("dynamics", 0)[0].observe())
 
 
-def test_an_interrupted_agent_goes_on_where_it_was():
+def test_an_interrupted_agent_continues_where_it_was():
     class Interrupt(BaseCallback):
         def _on_step(self):
             if self.n_calls == 17:
@@ -121,7 +123,7 @@ def test_a_continuation_with_normalization_is_exact(norm_obs, tmp_path):
         PlasticA2C.load(tmp_path / "half.zip", env=maze(), resume=True)
 
 
-def test_environments_that_cannot_be_put_back_begin_their_episodes_anew(tmp_path):
+def test_episodes_of_environments_that_cannot_be_put_back_start_again(tmp_path):
     agent = PlasticA2C("PlasticPolicy", "CartPole-v1", n_steps=10, policy_kwargs={"hidden_size": 8}).learn(30)
     assert not agent.keeps_episodes
     agent.save(tmp_path / "agent", include=["run"])
@@ -135,7 +137,7 @@ def test_an_environment_whose_wrapper_has_a_memory_cannot_be_put_back():
     assert new_agent().keeps_episodes
 
 
-def test_mazes_of_another_size_are_not_gone_on_with(saved):
+def test_training_does_not_resume_in_mazes_of_another_size(saved):
     for size, lifetime in ((7, 13), (5, 14)):
         other = gym.make_vec("PlasticRL/GridMaze-v0", num_envs=3, lifetime=lifetime, size=size)
         with pytest.raises(ArchiveError, match="size, view and lifetime"):
@@ -211,7 +213,7 @@ def test_hostile_and_damaged_files_are_refused_and_run_nothing(saved, tmp_path, 
         (None, {"observation_space": {"type": "Dict"}}),
     ],
 )
-def test_settings_that_cannot_be_are_refused(saved, part, changes):
+def test_impossible_settings_are_refused(saved, part, changes):
     with zipfile.ZipFile(io.BytesIO(saved)) as old:
         config = json.loads(old.read("config.json"))
     (config[part] if part else config).update(changes)
@@ -233,10 +235,10 @@ def test_an_environment_with_other_spaces_is_refused(saved):
 
 
 class Own(PlasticPolicy):
-    """A policy of a user's."""
+    """A policy that a user wrote."""
 
 
-def test_an_agent_with_a_policy_of_ones_own_is_loaded_with_its_class(tmp_path):
+def test_an_agent_with_a_users_policy_is_loaded_with_its_class(tmp_path):
     agent = PlasticA2C(Own, maze(), n_steps=10, seed=0, device="cpu", policy_kwargs={"hidden_size": 8})
     agent.save(tmp_path / "own")
     assert isinstance(PlasticA2C.load(tmp_path / "own", policy=Own).policy, Own)
@@ -252,7 +254,7 @@ class Extracted(PlasticPolicy):
 
 
 class Extractor(BaseFeaturesExtractor):
-    """One that has weights."""
+    """A features extractor with weights."""
 
     def __init__(self, space):
         super().__init__(space, 6)
@@ -269,14 +271,14 @@ def test_the_weights_of_a_features_extractor_are_kept(tmp_path):
     assert torch.equal(loaded.features_extractor.layer.weight, agent.policy.features_extractor.layer.weight)
 
 
-def test_settings_that_cannot_be_saved_are_told_before_training():
+def test_a_warning_before_training_names_settings_that_cannot_be_saved():
     with pytest.warns(UserWarning, match="cannot be saved .*subclass of PlasticPolicy"):
         agent = new_agent(features_extractor_class=Extractor)
     with pytest.raises(TypeError, match="subclass of PlasticPolicy"):
         agent.save(io.BytesIO())
 
 
-def test_a_learning_rate_that_a_schedule_ended_with_is_told(tmp_path):
+def test_a_warning_tells_of_a_learning_rate_that_a_schedule_brought_to_0(tmp_path):
     agent = PlasticA2C("PlasticPolicy", maze(), lambda left: 1e-3 * left, n_steps=10, policy_kwargs={"hidden_size": 8})
     agent.learn(60).save(tmp_path / "agent")
     with pytest.warns(UserWarning, match="learning rate was 0"):
@@ -295,7 +297,13 @@ def test_parameters_are_set_from_a_file(saved, tmp_path):
     assert agent.policy.optimizer.state_dict()["state"].keys() == expected.policy.optimizer.state_dict()["state"].keys()
 
 
-def test_what_cannot_be_replaced_on_loading_is_named(saved):
+def test_every_constructor_argument_is_saved_or_known_not_to_be():
+    given_to_load = {"policy", "env", "device"}
+    arguments = set(inspect.signature(PlasticA2C).parameters) - given_to_load - {"policy_kwargs", "_init_setup_model"}
+    assert arguments == {*PlasticA2C.saved_settings, "learning_rate", *NOT_SAVED}
+
+
+def test_settings_that_load_cannot_replace_are_named(saved):
     for name in ("learning_rat", "policy_kwargs", "custom_objects"):
         with pytest.raises(TypeError, match=name):
             PlasticA2C.load(io.BytesIO(saved), **{name: {}})
@@ -303,7 +311,7 @@ def test_what_cannot_be_replaced_on_loading_is_named(saved):
         PlasticA2C.load(io.BytesIO(saved), n_steps=0)
 
 
-def test_another_ending_is_not_taken_for_zip(saved, tmp_path):
+def test_zip_is_not_added_to_a_path_with_another_ending(saved, tmp_path):
     (tmp_path / "step_1.zip").write_bytes(saved)
     with pytest.raises(FileNotFoundError, match=r"step_1\.5"):
         PlasticA2C.load(tmp_path / "step_1.5")
@@ -318,7 +326,7 @@ def test_compressed_members_are_refused(saved, tmp_path, method):
         PlasticA2C.load(tmp_path / "new.zip")
 
 
-def test_resuming_needs_what_it_needs(saved, tmp_path):
+def test_resuming_without_an_env_or_a_run_state_is_refused(saved, tmp_path):
     with pytest.raises(ArchiveError, match="give an env"):
         PlasticA2C.load(io.BytesIO(saved), resume=True)
     with pytest.raises(FileNotFoundError):
@@ -328,7 +336,7 @@ def test_resuming_needs_what_it_needs(saved, tmp_path):
 
 
 @pytest.mark.gpu
-def test_a_continuation_on_a_gpu_goes_on_with_its_random_numbers(tmp_path):
+def test_a_continuation_on_a_gpu_continues_its_random_numbers(tmp_path):
     def new():
         return PlasticA2C("PlasticPolicy", maze(), n_steps=10, seed=0, policy_kwargs={"hidden_size": 8}, device="cuda")
 

@@ -48,7 +48,7 @@ def test_the_adapter_gives_the_first_observation_of_the_next_episode(mode):
 
 
 class Judged(Clock):
-    """Says at the end whether it went well."""
+    """Puts into the last info whether the episode was a success."""
 
     def step(self, action):
         *seen, over, _ = super().step(action)
@@ -56,7 +56,7 @@ class Judged(Clock):
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
-def test_the_adapter_passes_on_what_environments_say_at_the_end(mode):
+def test_the_infos_at_the_end_of_an_episode_are_passed_on(mode):
     env = GymnasiumVecEnv(gym.vector.SyncVectorEnv([Judged] * 2, autoreset_mode=mode))
     env.reset()
     for _ in range(10):
@@ -66,7 +66,7 @@ def test_the_adapter_passes_on_what_environments_say_at_the_end(mode):
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
-def test_the_adapter_passes_on_what_gymnasium_records(mode):
+def test_the_statistics_that_gymnasium_records_are_passed_on(mode):
     env = gym.vector.SyncVectorEnv([Clock] * 2, autoreset_mode=mode)
     env = GymnasiumVecEnv(gym.wrappers.vector.RecordEpisodeStatistics(env))
     env.reset()
@@ -77,7 +77,7 @@ def test_the_adapter_passes_on_what_gymnasium_records(mode):
 
 
 class Named(Clock):
-    """Observes the same as a dictionary."""
+    """Observes the time in a dictionary."""
 
     observation_space = spaces.Dict(seen=Clock.observation_space)
 
@@ -92,7 +92,7 @@ class Named(Clock):
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize("kind", [Clock, Named])
-def test_what_the_adapter_returns_is_the_callers_to_keep(kind, mode):
+def test_later_steps_do_not_change_what_was_returned(kind, mode):
     def seen(observation):
         return observation["seen"] if kind is Named else observation
 
@@ -108,13 +108,13 @@ def test_what_the_adapter_returns_is_the_callers_to_keep(kind, mode):
 
 
 class Optional(Clock):
-    """Says at its reset what it was asked for."""
+    """Puts into the info of a reset the option that it was given."""
 
     def reset(self, *, seed=None, options=None):
         return super().reset(seed=seed)[0], {"asked": (options or {}).get("for", 0)}
 
 
-def test_the_adapter_passes_on_options_once():
+def test_options_are_passed_on_once():
     env = GymnasiumVecEnv(gym.vector.SyncVectorEnv([Optional] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
     env.set_options({"for": 3})
     env.reset()
@@ -122,11 +122,11 @@ def test_the_adapter_passes_on_options_once():
     env.reset()
     assert [info["asked"] for info in env.reset_infos] == [0, 0]
     env.set_options([{"for": 3}, {"for": 4}])
-    with pytest.raises(ValueError, match="common to all"):
+    with pytest.raises(ValueError, match="expected the same for all environments"):
         env.reset()
 
 
-def test_the_adapter_passes_on_what_mazes_say_at_the_end():
+def test_the_infos_of_mazes_are_passed_on():
     env = GymnasiumVecEnv(maze(2, 3))
     env.reset()
     for _ in range(3):
