@@ -6,63 +6,59 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, Union, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from plastic_rl.errors import UsageError, UserError, invocation, program_name
-from plastic_rl.settings import (
-    RUNS,
-    TASKS,
-    Compare,
-    Curves,
-    Evaluate,
-    Images,
-    MazeRun,
-    Memorize,
-    Omniglot,
-    Play,
-    TaskRun,
-    Watch,
-    check_core,
-    check_resumed,
-)
+from plastic_rl.errors import UsageError, UserError, invocation, option, program_name
+from plastic_rl.settings.base import Run, RunT, Settings, check_core, check_resumed, is_a
+from plastic_rl.settings.compare import Compare
+from plastic_rl.settings.curves import Curves
+from plastic_rl.settings.evaluate import Evaluate
+from plastic_rl.settings.images import Images
+from plastic_rl.settings.maze import MazeRun
+from plastic_rl.settings.memorize import Memorize
+from plastic_rl.settings.omniglot import Omniglot
+from plastic_rl.settings.play import Play
+from plastic_rl.settings.watch import Watch
 
-Command = (
-    Annotated[MazeRun, tyro.conf.subcommand("maze")]
-    | Annotated[Memorize, tyro.conf.subcommand("memorize")]
-    | Annotated[Images, tyro.conf.subcommand("images")]
-    | Annotated[Omniglot, tyro.conf.subcommand("omniglot")]
-    | Annotated[Compare, tyro.conf.subcommand("compare")]
-    | Annotated[Curves, tyro.conf.subcommand("curves")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[Watch, tyro.conf.subcommand("watch")]
-    | Annotated[Play, tyro.conf.subcommand("play")]
-)
+
+class Command(NamedTuple):
+    """A command: its settings, and "module:function", which is called with them."""
+
+    settings: type[Settings]
+    function: str  # loaded when it is called, so that --help and mistakes are answered at once
+
+
+COMMANDS = {
+    "maze": Command(MazeRun, "plastic_rl.commands.maze:train"),
+    "memorize": Command(Memorize, "plastic_rl.commands.supervised:train"),
+    "images": Command(Images, "plastic_rl.commands.supervised:train"),
+    "omniglot": Command(Omniglot, "plastic_rl.commands.supervised:train"),
+    "compare": Command(Compare, "plastic_rl.commands.compare:compare"),
+    "curves": Command(Curves, "plastic_rl.commands.curves:curves"),
+    "evaluate": Command(Evaluate, "plastic_rl.commands.evaluate:evaluate"),
+    "watch": Command(Watch, "plastic_rl.viewing.scene:watch"),
+    "play": Command(Play, "plastic_rl.viewing.scene:play"),
+}
+DESCRIPTION = "Networks that keep learning within their lifetime, in mazes and memory tasks."
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run a command; a user's mistake is one line on stderr and exit code 1, or 2 for a wrong call."""
+    """Run a command. A user's mistake is one line on stderr and exit code 1, or 2 for a wrong call."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a line under a table is no reason to fail
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a character is no reason to fail
     try:
-        words = sys.argv[1:] if args is None else args
-        description = "Networks that keep learning within their lifetime, in mazes and memory tasks."
-        config = _read(Command, words, description=description)
-        if isinstance(config, (MazeRun, TaskRun)):
-            if config.resume is not None:
-                config = _resumed(config, config.resume, words)
-            else:
-                check_core(config)
-        _run(config)
+        _run(list(sys.argv[1:] if args is None else args))
         sys.stdout.flush()
     except UserError as error:
         _fail(str(error), error.exit_code)
     except BrokenPipeError:
-        # Whoever read the output has seen enough (``| head``); Python would complain again while it ends.
+        # The reader of the output has closed it (``| head``); Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except OSError as error:
@@ -73,80 +69,98 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(130) from None
 
 
-def _read(kind: Any, words: Sequence[str], **options: Any) -> Any:
-    """Read a command's settings from the words of a command line."""
-    style = (tyro.conf.PositionalRequiredArgs, tyro.conf.OmitSubcommandPrefixes)
-    return tyro.cli(kind, args=words, prog=program_name(), config=style, registry=_plain_values(), **options)
-
-
-def _resumed(config: MazeRun | TaskRun, folder: Path, words: Sequence[str]) -> MazeRun | TaskRun:
-    """Read the words anew, with the settings of the run that is to go on in place of the defaults.
-
-    Raises:
-        UserError: there is no such run.
-        UsageError: it is of another command, or settings are given that a run cannot change.
-    """
-    from plastic_rl.runs.folder import read_run
-
-    kept = replace(read_run(folder, *RUNS.values()), resume=folder)
-    if type(kept) is not type(config):
-        again = invocation(kept.command, "--resume", folder)
-        raise UsageError(f"{folder} is a run of {kept.command}: go on with {again}")
-    settings = _read(type(config), words[1:], default=kept)
-    check_resumed(settings, kept)
-    return settings
-
-
 def _fail(message: str, code: int) -> None:
     print(f"plastic-rl: error: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(code) from None
 
 
-def _run(config: object) -> None:
-    # Loaded here, so that --help and mistakes are answered at once.
-    if isinstance(config, MazeRun):
-        from plastic_rl.commands.maze import train
+def _run(words: list[str]) -> None:
+    name = words[0] if words else ""
+    if name not in COMMANDS:
+        _explain(words)
+    kind, function = COMMANDS[name]
+    settings = _read_run(kind, words) if issubclass(kind, Run) else _read(kind, words)
+    module, _, attribute = function.partition(":")
+    getattr(import_module(module), attribute)(settings)
 
-        train(config)
-        return
-    if isinstance(config, Compare):
-        from plastic_rl.commands.compare import compare
 
-        compare(config)
-        return
-    if isinstance(config, Curves):
-        from plastic_rl.commands.curves import curves
+def _explain(words: Sequence[str]) -> None:
+    """Print the help of the program, or what is wrong with words that name no command, and exit."""
+    kinds = (Annotated[kind, tyro.conf.subcommand(name)] for name, (kind, _) in COMMANDS.items())
+    _tyro(Union[tuple(kinds)], words, prog=program_name(), description=DESCRIPTION)  # noqa: UP007
+    raise UsageError(f"name the command first, one of {', '.join(COMMANDS)}")
 
-        curves(config)
-        return
-    if isinstance(config, TaskRun):
-        from plastic_rl.commands import supervised
 
-        supervised.train(config)
-        return
-    if isinstance(config, Evaluate) and config.run is not None:
-        from plastic_rl.runs.folder import named, read_config
+def _read_run(kind: type[RunT], words: Sequence[str]) -> RunT:
+    """Read the settings of a run, new or resumed.
 
-        if read_config(named(config.run))["command"] in TASKS:
-            from plastic_rl.commands import supervised
+    Raises:
+        UserError: there is no such run to resume.
+        UsageError: a setting is out of bounds, or cannot be set for this core or this resumed run.
+    """
+    default = kind.from_preset(**_leading(kind, words))
+    settings = _read(kind, words, default)
+    if settings.resume is None:
+        check_core(settings, default)
+        return settings
+    kept = _kept(kind, settings.resume)
+    settings = _read(kind, words, kept)
+    check_resumed(settings, kept)
+    return settings
 
-            supervised.evaluate(config, named(config.run))
-            return
-    if isinstance(config, Evaluate):
-        from plastic_rl.evaluation import agents as evaluation
 
-        evaluation.evaluate(config)
-        return
-    from plastic_rl.viewing import scene as playing
+def _leading(kind: type[Run], words: Sequence[str]) -> dict[str, Any]:
+    """Return the settings given in words that the defaults of others depend on, such as the preset.
 
-    if isinstance(config, Watch):
-        playing.watch(config)
-    elif isinstance(config, Play):
-        playing.play(config)
+    They are looked for before the words are read as a whole, so that all other settings have their final defaults
+    then. A value that cannot be read is left to that reading, which says what is wrong with it.
+    """
+    found: dict[str, Any] = {}
+    kinds = get_type_hints(kind)
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        flag, equals, value = word.partition("=")
+        name = flag.removeprefix("--").replace("-", "_")
+        if not flag.startswith("--") or name not in kind.leading:
+            continue
+        text = value if equals else following
+        try:
+            parsed = _whole_number(text) if kinds[name] is int else text
+        except ValueError:
+            continue
+        if is_a(parsed, kinds[name]):
+            found[name] = parsed
+    return found
+
+
+def _kept(kind: type[RunT], folder: Path) -> RunT:
+    """Return the settings of a run to resume.
+
+    Raises:
+        UserError: there is no such run.
+        UsageError: it is a run of another command.
+    """
+    from plastic_rl.runs.folder import read_run
+    from plastic_rl.settings import RUNS
+
+    kept: Run = read_run(folder, *RUNS.values())
+    if not isinstance(kept, kind):
+        again = invocation(kept.command, option("resume"), folder)
+        raise UsageError(f"{folder} is a run of {kept.command}: continue it with {again}")
+    return replace(kept, resume=folder)
+
+
+def _read(kind: type[Any], words: Sequence[str], default: Any = None) -> Any:
+    """Read a command's settings from its name and the words after it."""
+    return _tyro(kind, words[1:], prog=f"{program_name()} {words[0]}", default=default)
+
+
+def _tyro(kind: Any, words: Sequence[str], **options: Any) -> Any:
+    style = (tyro.conf.PositionalRequiredArgs, tyro.conf.OmitSubcommandPrefixes)
+    return tyro.cli(kind, args=words, config=style, registry=_plain_values(), **options)
 
 
 def _plain_values() -> ConstructorRegistry:
-    """How values are read and shown: whole numbers also as 1e6, and settings that may be left out by their type."""
+    """Return how values are read and shown: whole numbers also as 1e6, optional settings by their type alone."""
     readers: dict[type, tuple[str, Callable[[str], Any]]] = {
         int: ("INT", _whole_number),
         float: ("FLOAT", _number),

@@ -1,4 +1,4 @@
-"""Mistakes that are the user's to mend: shown as one line, never as a traceback."""
+"""The user's mistakes, shown as one line and never as a traceback; and the words of this program to name in it."""
 
 import shlex
 import subprocess
@@ -7,23 +7,23 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Something that the command was asked for cannot be done. Exit code 1."""
+    """The command cannot do what it was asked for. Exit code 1."""
 
     exit_code = 1
 
 
 class UsageError(UserError):
-    """The command was called wrongly. Exit code 2."""
+    """The command was called in a wrong way. Exit code 2."""
 
     exit_code = 2
 
 
 class DivergenceError(RuntimeError):
-    """The loss, a gradient or a weight became infinite or not a number."""
+    """The loss, a gradient or a weight became infinite or NaN."""
 
 
 def program() -> str:
-    """Return how this program was called, to tell the user what to type next."""
+    """Return how this program was called, for a command that the user can type next."""
     called = Path(sys.argv[0])
     if called.name == "train.py":
         return f"python {quoted(called)}"
@@ -33,16 +33,21 @@ def program() -> str:
 
 
 def program_name() -> str:
-    """Return this program's name, one word, as its help has it."""
+    """Return the name of this program in its help, one word."""
     called = Path(sys.argv[0]).name
     return called if called == "train.py" else "plastic-rl"
 
 
 def invocation(*words: object) -> str:
-    """Return a command of this program as it can be typed into a shell."""
+    """Return a command of this program, ready to be typed into a shell."""
     return " ".join([program(), *map(quoted, words)])
 
 
+def option(name: str) -> str:
+    """Return the command-line option of a setting: ``--n-steps`` for ``n_steps``."""
+    return f"--{name.replace('_', '-')}"
+
+
 def quoted(word: object) -> str:
-    """Return a word as this system's shell takes it."""
+    """Return a word, quoted where this system's shell needs it."""
     return subprocess.list2cmdline([str(word)]) if sys.platform == "win32" else shlex.quote(str(word))

@@ -67,8 +67,7 @@ class RandomMazeConfig(MazeConfig):
     """
 
     openness: float = 0.2
-    """Share of the inner walls that is removed from a perfect maze: 0 leaves one path between any two cells, 1 leaves
-    pillars alone."""
+    """Of RandomMaze: share of inner walls removed, from 0 (one path between any two cells) to 1 (pillars alone)."""
 
     def __post_init__(self) -> None:
         """Check every setting."""

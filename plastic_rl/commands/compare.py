@@ -21,13 +21,13 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from plastic_rl.errors import UsageError, UserError
+from plastic_rl.errors import UsageError, UserError, option
 from plastic_rl.figures.curves import compared_curves
 from plastic_rl.files import DamagedFileError, read_json, write_csv
 from plastic_rl.modules import LSTMCore, PlasticRNN, RNNCore, matching_hidden_size
 from plastic_rl.runs import agents as runs
 from plastic_rl.runs import folder as folders
-from plastic_rl.settings import Agent, Compare, MazeRun, changed
+from plastic_rl.settings import Agent, Compare, MazeRun
 from plastic_rl.text import duration, number, table
 from plastic_rl.training.session import Interruption, cores
 
@@ -63,9 +63,7 @@ class Job:
         """Begin it, or go on with it, in a process of its own."""
         words = ["--resume", str(self.folder)]
         if not (self.folder / folders.CONFIG).exists():
-            words = ["--out", str(self.folder)]
-            for name in changed(self.config):
-                words += [f"--{name.replace('_', '-')}", str(getattr(self.config, name))]
+            words = ["--out", str(self.folder), *self.config.to_words()]
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "a") as log:
             return subprocess.Popen(
@@ -161,9 +159,9 @@ def _keep_settings(config: Compare) -> None:
     begun_with = asdict(Compare()) | kept["run"]  # a setting that is newer than the folder was as by default
     for name, value in settings.items():
         if (before := begun_with[name]) != value:
-            flag, found = name.replace("_", "-"), "not given" if before is None else before
+            found = "not given" if before is None else before
             raise UsageError(
-                f"--{flag} is {value}, but in {config.out} it is {found}: leave it so, or name a new --out"
+                f"{option(name)} is {value}, but in {config.out} it is {found}: leave it so, or name a new --out"
             )
 
 

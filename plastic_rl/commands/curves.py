@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from plastic_rl.choices import UNUSED
 from plastic_rl.errors import UsageError, UserError
 from plastic_rl.figures.curves import curves_of_groups
 from plastic_rl.files import write_csv
 from plastic_rl.runs import folder as folders
-from plastic_rl.settings import RUNS, UNUSED, Curves
+from plastic_rl.settings import RUNS, Curves
 
 COLUMN = {"maze": "return_mean", "memorize": "wrong_bits", "images": "loss", "omniglot": "validation_accuracy"}
 SHARES = ("wrong_bits", "wrong_erased_bits", "validation_accuracy")  # drawn in percent
@@ -57,7 +58,7 @@ def curves(config: Curves) -> None:
         raise UsageError(f"runs of one command can be drawn together: {told}")
     column = config.column or COLUMN.get(command, "loss")
     # A setting that is newer than a run was as by default.
-    default = RUNS[command]().to_json()
+    default = RUNS[command].from_preset().to_json()
     found = [_read(folder, default | one["run"], column, config.points, config.log) for folder, one in kept.items()]
     groups: dict[str, list[Curve]] = {}
     for name, curve in zip(labels([curve.settings for curve in found]), found, strict=True):
@@ -104,7 +105,7 @@ def _said(name: str, value: Any) -> str:
 
 
 def _read(folder: Path, settings: dict[str, Any], column: str, points: int, log: bool) -> Curve:
-    unused = UNUSED.get(settings.get("core", ""), set())
+    unused = UNUSED.get(settings.get("core", ""), frozenset())
     settings = {name: value for name, value in settings.items() if name not in unused}
     course = folders.Course(folder, [])
     rows = course.rows()

@@ -67,7 +67,6 @@ class Recorder(BaseCallback):
     def _on_training_start(self) -> None:
         self._began = self._saved = self._logged = time.perf_counter()
         self._logged_steps = self.num_timesteps
-        assert self.config.steps is not None
         self._progress = Progress("steps", self.config.steps, self.num_timesteps)
 
     def _on_rollout_start(self) -> None:
@@ -130,7 +129,6 @@ class Recorder(BaseCallback):
 def train(config: MazeRun) -> None:
     """Train, or go on training, and then test, draw and summarize."""
     check_machine(config)
-    config = config.resolved()
     memory = (
         f"{config.envs} environments x {config.hidden_size} neurons: "
         "try smaller --envs, --hidden-size, --n-steps or --size"
@@ -140,11 +138,8 @@ def train(config: MazeRun) -> None:
             this.folder = config.resume
         torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
         set_num_threads(thread_count(config))
-        assert config.envs is not None
         env = runs.make_vec(config.env, config.envs, config.env_kwargs())
         try:
-            assert config.learning_rate is not None
-            assert config.decay_steps is not None
             schedule = Schedule(config.learning_rate, config.decay_steps)
             folder = this.folder
             if folder is None:
@@ -187,14 +182,11 @@ def _kept_agent(folder: Path, config: MazeRun, env: Any, schedule: Schedule) -> 
     agent, seconds = runs.load_checkpoint(
         folder, env, config.device, learning_rate=schedule, stats_window_size=_window(config)
     )
-    assert config.steps is not None
     if agent.num_timesteps >= config.steps and (folder / folders.SUMMARY).exists():
         raise UsageError(
             f"{folder} has finished its {agent.num_timesteps} steps: to go on, give a larger number, "
             f"--steps {2 * agent.num_timesteps} for example"
         )
-    assert config.envs is not None
-    assert config.n_steps is not None
     check_not_shorter("steps", config.steps, folder, agent.num_timesteps, config.envs * config.n_steps)
     assert agent.env is not None
     if agent.num_timesteps and not agent.keeps_episodes:
@@ -205,7 +197,6 @@ def _kept_agent(folder: Path, config: MazeRun, env: Any, schedule: Schedule) -> 
 
 def _window(config: MazeRun) -> int:
     """Over how many lifetimes the logged return is averaged."""
-    assert config.envs is not None
     return 10 * config.envs
 
 
@@ -221,7 +212,6 @@ def _run(folder: Path, config: MazeRun, agent: PlasticA2C, recorder: Recorder, t
     )
     if agent.num_timesteps:
         print(f"going on from step {agent.num_timesteps}", flush=True)
-    assert config.steps is not None
     if agent.num_timesteps < config.steps:
         _learn(folder, config, agent, recorder, this)
     _finish(folder, config, agent, recorder.seconds)
@@ -231,7 +221,6 @@ def _learn(folder: Path, config: MazeRun, agent: PlasticA2C, recorder: Recorder,
     # They are of a shorter run.
     for name in (folders.SUMMARY, folders.CURVE, runs.GIF):
         (folder / name).unlink(missing_ok=True)
-    assert config.steps is not None
     left, done = config.steps - agent.num_timesteps, agent.num_timesteps
     recorder.interruption.patient = True
     try:

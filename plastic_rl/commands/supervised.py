@@ -15,13 +15,14 @@ from plastic_rl.data import (
     split_characters,
     synthetic_images,
 )
-from plastic_rl.errors import DivergenceError, UsageError, UserError, invocation
+from plastic_rl.errors import DivergenceError, UsageError, UserError, invocation, option
 from plastic_rl.figures.curves import learning_curve
 from plastic_rl.modules.ablation import ABLATIONS, ablated
 from plastic_rl.modules.controls import count_parameters
 from plastic_rl.ops import get_num_threads, set_num_threads
 from plastic_rl.runs import folder as folders
-from plastic_rl.settings import FRESH, TASKS, Evaluate, Images, Memorize, Omniglot, TaskRun
+from plastic_rl.seeds import FRESH, WEIGHTS
+from plastic_rl.settings import TASKS, Evaluate, Images, Memorize, Omniglot, TaskRun
 from plastic_rl.tasks import (
     CoreSettings,
     FewShotClassification,
@@ -45,7 +46,6 @@ def train(config: TaskRun) -> None:
     with session(config.command, _smaller(config)) as this:
         if config.resume is not None:
             this.folder = config.resume
-        config = config.resolved()
         _check_length(config)
         keep_freed_memory()
         threads = thread_count(config)
@@ -57,7 +57,6 @@ def train(config: TaskRun) -> None:
         trainer = Trainer(task, network, this.folder, interruption=this.interruption, **config.trainer_settings())
         if (this.folder / CHECKPOINT).exists() or (this.folder / folders.METRICS).exists():
             trainer.restore()
-            assert config.episodes is not None
             if trainer.episodes >= config.episodes and (this.folder / folders.SUMMARY).exists():
                 limit = config.decay_episodes or 2 * trainer.episodes  # more would train nothing
                 example = min(limit, 2 * trainer.episodes)
@@ -73,7 +72,6 @@ def train(config: TaskRun) -> None:
 
 def _check_length(config: TaskRun) -> None:
     """Refuse episodes that would train nothing."""
-    assert config.episodes is not None
     if config.decay_episodes and config.episodes > config.decay_episodes:
         way_out = "start a new run" if config.resume is not None else f"give --decay-episodes {config.episodes}"
         raise UsageError(
@@ -106,7 +104,7 @@ def make(config: TaskRun) -> tuple[Task, nn.Module]:
             assert isinstance(config, Images)
             task = ImageCompletion(*load_images(config), **config.task_settings())
         # Weights are of another stream than the episodes of training and of tests.
-        torch.manual_seed(2 * FRESH + config.seed)
+        torch.manual_seed(WEIGHTS + config.seed)
         return task, task.network(CoreSettings(**config.core_settings())).to(config.device)
     except ValueError as error:
         raise UsageError(_with_flag(str(error), config)) from error
@@ -115,7 +113,7 @@ def make(config: TaskRun) -> tuple[Task, nn.Module]:
 def _with_flag(message: str, config: TaskRun) -> str:
     """A message that begins with a setting's name, beginning with its option instead."""
     name, _, rest = message.partition(" ")
-    return f"--{name.replace('_', '-')} {rest}" if hasattr(config, name) else message
+    return f"{option(name)} {rest}" if hasattr(config, name) else message
 
 
 def load_images(config: Images) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +161,6 @@ def _write_config(folder: Path, config: TaskRun) -> None:
 
 
 def _run(folder: Path, config: TaskRun, trainer: Trainer, this: Session) -> None:
-    assert config.episodes is not None
     print(f"{folder}: {count_parameters(trainer.network):,} parameters, {get_num_threads()} threads", flush=True)
     if trainer.episodes:
         print(f"going on from episode {trainer.episodes}", flush=True)

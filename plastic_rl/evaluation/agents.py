@@ -14,7 +14,8 @@ from plastic_rl.errors import UsageError
 from plastic_rl.evaluation.trials import ABLATIONS, ablations_of, live
 from plastic_rl.runs import agents as runs
 from plastic_rl.runs import folder as folders
-from plastic_rl.settings import FRESH, Evaluate
+from plastic_rl.seeds import FRESH
+from plastic_rl.settings import Evaluate
 from plastic_rl.text import number, table
 
 TOGETHER = 100  # lifetimes that are tested side by side

@@ -21,9 +21,10 @@ from stable_baselines3.common.preprocessing import is_image_space, is_image_spac
 from stable_baselines3.common.vec_env import VecTransposeImage
 
 from plastic_rl.agents import PlasticA2C, archive
+from plastic_rl.envs.registration import settings_of
 from plastic_rl.errors import UsageError, UserError
 from plastic_rl.runs import folder as folders
-from plastic_rl.settings import MazeRun, is_own
+from plastic_rl.settings import MazeRun
 
 TRAINED = folders.TRAINED / "maze"  # the run folder that comes with the package
 CHECKPOINT, GIF = "checkpoint.zip", "lifetime.gif"
@@ -177,7 +178,7 @@ def make_vec(env_id: str, count: int, kwargs: dict[str, Any]) -> gym.vector.Vect
     """
     with named(env_id) as name:
         spec = gym.spec(name)
-        if spec.vector_entry_point is not None and is_own(env_id):
+        if spec.vector_entry_point is not None and settings_of(env_id):
             return gym.make_vec(name, num_envs=count, **kwargs)
         mode = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
         return gym.make_vec(name, num_envs=count, vectorization_mode="sync", vector_kwargs=mode, **kwargs)

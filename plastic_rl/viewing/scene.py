@@ -16,12 +16,14 @@ from plastic_rl.agents import PlasticA2C
 from plastic_rl.envs import MazeState, draw_maze, draw_view
 from plastic_rl.envs.drawing import TARGET_WIDTH, Frame, captioned
 from plastic_rl.envs.protocols import Pictured
+from plastic_rl.envs.registration import settings_of
 from plastic_rl.envs.window import Window, has_display
 from plastic_rl.errors import UsageError, UserError, invocation
 from plastic_rl.figures.curves import animation
 from plastic_rl.modules import PlasticRNN
 from plastic_rl.runs import agents as runs
-from plastic_rl.settings import FRESH, MazeRun, Play, Watch, is_own
+from plastic_rl.seeds import FRESH
+from plastic_rl.settings import MazeRun, Play, Watch
 from plastic_rl.text import tenths
 from plastic_rl.viewing.lifetime import Lifetime, rehearse
 from plastic_rl.viewing.panel import SCALE, Mind, Panel, Scales, fitted
@@ -249,7 +251,7 @@ def _opponent(config: Play) -> tuple[PlasticA2C | None, str, dict[str, Any]]:
     if config.run is not None or runs.TRAINED.is_dir():
         folder = runs.chosen(config.run)
         agent, run = runs.load(folder)
-        if not is_own(run.env):
+        if not settings_of(run.env):
             raise UsageError(f"{folder} is of {run.env}: expected an agent of a maze of this package")
     wanted = {"size": config.size, "lifetime": config.lifetime}
     kwargs = run.env_kwargs() | {key: value for key, value in wanted.items() if value is not None}

@@ -12,19 +12,18 @@ import pytest
 from PIL import Image
 
 import plastic_rl
+from plastic_rl.cli import COMMANDS
 from plastic_rl.evaluation.agents import TOGETHER, _random_return, assess, comparison
 from plastic_rl.evaluation.trials import ABLATIONS
 from plastic_rl.runs import agents as runs
 from plastic_rl.runs import folder as folders
-from plastic_rl.settings import FRESH, MOST_ENVS, RUNS, Compare, Curves, Evaluate, MazeRun, Play, Watch
+from plastic_rl.seeds import FRESH, MOST_ENVS
+from plastic_rl.settings import MazeRun
 from plastic_rl.text import duration, number, table
 
 from .conftest import begin
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = {
-    **RUNS, "compare": Compare, "curves": Curves, "evaluate": Evaluate, "watch": Watch, "play": Play,
-}  # fmt: skip
 PROGRAMS = {
     "train.py": (str(ROOT / "train.py"),),
     "module": ("-m", "plastic_rl.cli"),
@@ -51,7 +50,7 @@ def test_every_way_to_call_the_program_does_the_same(command, tmp_path, program)
 def test_help_explains_every_option(call, name):
     code, out, _ = call(name, "--help")
     assert code == 0
-    for field in fields(COMMANDS[name]):
+    for field in fields(COMMANDS[name].settings):
         flag = field.name.replace("_", "-")
         assert f"--{flag} " in out or f"--no-{flag} " in out or flag in ("run", "runs")
     assert "{None}" not in out
@@ -305,8 +304,8 @@ def test_tests_never_use_seeds_of_training(refused):
     last = FRESH - MOST_ENVS - 1
     run = MazeRun(seed=last, envs=MOST_ENVS)
     assert run.seed + run.envs - 1 < FRESH  # mazes side by side have seeds that follow each other
-    assert f"--seed is {last + 1}: expected from 0 to {last}" in refused("maze", "--seed", last + 1, code=2)
-    assert "--envs is 100000001: expected at most 100000000" in refused("maze", "--envs", MOST_ENVS + 1, code=2)
+    assert f"--seed is {last + 1}: expected 0 to {last}" in refused("maze", "--seed", last + 1, code=2)
+    assert "--envs is 100000001: expected 1 to 100000000" in refused("maze", "--envs", MOST_ENVS + 1, code=2)
 
 
 def test_a_folder_with_a_killed_run_s_leftovers_only_is_empty(here):
@@ -328,14 +327,13 @@ def test_a_copied_run_folder_works_elsewhere(trained, call):
 
 
 def test_a_preset_fills_in_what_is_not_given():
-    paper = MazeRun(preset="paper", lifetime=200, gamma=0.8).resolved()
+    paper = MazeRun.from_preset("paper", lifetime=200, gamma=0.8)
     assert (paper.n_steps, paper.gamma, paper.gae_lambda, paper.learning_rate) == (200, 0.8, 1.0, 1e-4)
-    tuned = MazeRun(steps=10).resolved()
+    tuned = MazeRun.from_preset(steps=10)
     assert (tuned.steps, tuned.n_steps, tuned.decay_steps) == (10, 50, 10)
-    assert (MazeRun().resolved().decay_steps, MazeRun(preset="paper", steps=10).resolved().decay_steps) == (
+    assert (MazeRun.from_preset().decay_steps, MazeRun.from_preset("paper", steps=10).decay_steps) == (
         7_500_000,
         0,
     )
     assert MazeRun().agent_settings() == tuned.agent_settings()
     assert None not in [value for name, value in tuned.to_json().items() if name not in ("threads",)]
-    assert tuned.resolved() == tuned

@@ -202,7 +202,7 @@ def test_a_split_of_other_characters(refused, monkeypatch):
 
 
 def test_presets():
-    paper = Omniglot(preset="paper").resolved()
+    paper = Omniglot.from_preset("paper")
     assert (paper.episodes, paper.batch_size, paper.learning_rate, paper.drop_every) == (5_000_000, 1, 3e-5, 1_000_000)
     assert (paper.activation, paper.batch_norm, paper.queries, paper.decay_episodes) == ("tanh", False, 1, 0)
     assert (paper.split, paper.rule, paper.alpha, paper.training_way, paper.distortion) == (
@@ -212,13 +212,13 @@ def test_presets():
         None,
         0,
     )
-    tuned = Omniglot().resolved()
+    tuned = Omniglot.from_preset()
     assert tuned.decay_episodes == tuned.episodes
-    assert (tuned.queries, Omniglot(way=7).resolved().queries, Omniglot(queries=2).resolved().queries) == (5, 7, 2)
-    assert (tuned.training_way, Omniglot(way=30).resolved().training_way) == (20, 30)
-    assert Omniglot(episodes=77).resolved().decay_episodes == 77
-    assert Omniglot(decay_episodes=0).resolved().decay_episodes == 0
-    assert Omniglot(data="glyphs").resolved().split is None
+    assert (tuned.queries, Omniglot.from_preset(way=7).queries, Omniglot.from_preset(queries=2).queries) == (5, 7, 2)
+    assert (tuned.training_way, Omniglot.from_preset(way=30).training_way) == (20, 30)
+    assert Omniglot.from_preset(episodes=77).decay_episodes == 77
+    assert Omniglot.from_preset(decay_episodes=0).decay_episodes == 0
+    assert Omniglot.from_preset(data="glyphs").split is None
 
 
 @pytest.mark.parametrize(
@@ -227,13 +227,13 @@ def test_presets():
         (["--way", "1"], "--way is 1: expected at least 2"),
         (["--shot", "0"], "--shot is 0"),
         (["--training-way", "4"], "--training-way is 4: expected at least the way, 5"),
-        (["--image-size", "30"], "--image-size is 30: expected from 31 to 105"),
+        (["--image-size", "30"], "--image-size is 30: expected 31 to 105"),
         (["--queries", "0"], "--queries is 0"),
         (["--distortion", "-1"], "--distortion is -1.0"),
         (["--width", "0"], "--width is 0"),
         (["--drop-every", "-1"], "--drop-every is -1"),
         (["--validation-episodes", "0"], "--validation-episodes is 0"),
-        (["--eta", "2"], "--eta is 2.0: expected from 0 to 1"),
+        (["--eta", "2"], "--eta is 2.0: expected 0 to 1"),
         (["--data", "glyphs", "--split", "lake"], "--split is for Omniglot, not for --data glyphs"),
         (["--data", "glyphs", "--data-dir", "x"], "--data-dir is for Omniglot, not for --data glyphs"),
         (["--data", "glyphs", "--shot", "20"], "there are 20 drawings of a character: expected at least 21"),

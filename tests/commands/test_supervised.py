@@ -239,10 +239,10 @@ def test_photographs_of_the_user_s_own_folder(call, monkeypatch):
 
 
 def test_the_presets_are_the_paper_s():
-    paper = Memorize().resolved()
+    paper = Memorize.from_preset()
     assert (paper.patterns, paper.bits, paper.presentation_steps, paper.blank_steps) == (5, 1000, 10, 3)
     assert (paper.cycles, paper.learning_rate, paper.hidden_size, paper.rule) == (3, 1e-3, None, "hebb")
-    comparison = Memorize(preset="comparison").resolved()
+    comparison = Memorize.from_preset("comparison")
     assert (comparison.patterns, comparison.bits, comparison.presentation_steps, comparison.blank_steps) == (
         2,
         50,
@@ -250,13 +250,13 @@ def test_the_presets_are_the_paper_s():
         1,
     )
     assert (comparison.cycles, comparison.learning_rate, comparison.hidden_size) == (1, 3e-4, None)
-    lstm = Memorize(preset="comparison", core="lstm", bits=40).resolved()
+    lstm = Memorize.from_preset("comparison", core="lstm", bits=40)
     assert (lstm.hidden_size, lstm.learning_rate, lstm.bits) == (2050, 3e-5, 40)
-    images = Images(preset="paper").resolved()
+    images = Images.from_preset("paper")
     assert (images.presentation_steps, images.cycles, images.test_steps, images.learning_rate) == (20, 3, 3, 1e-4)
     assert (images.batch_size, images.decay_episodes, images.init_alpha, images.episodes) == (1, 0, 0.0, 40_000)
     assert images.queries == 1
-    tuned = Images(episodes=1000).resolved()
+    tuned = Images.from_preset(episodes=1000)
     assert (tuned.batch_size, tuned.learning_rate, tuned.decay_episodes, tuned.init_alpha) == (1, 2e-4, 1000, 0.01)
 
 
@@ -265,10 +265,10 @@ def test_the_presets_are_the_paper_s():
     [
         (["memorize", "--episodes", "0"], "--episodes is 0: expected at least 1"),
         (["memorize", "--batch-size", "0"], "--batch-size is 0"),
-        (["memorize", "--eta", "1.5"], "--eta is 1.5: expected from 0 to 1"),
-        (["memorize", "--learning-rate", "-1"], "--learning-rate is -1.0: expected above 0"),
+        (["memorize", "--eta", "1.5"], "--eta is 1.5: expected 0 to 1"),
+        (["memorize", "--learning-rate", "-1"], "--learning-rate is -1.0: expected a finite number above 0"),
         (["memorize", "--max-grad-norm", "nan"], "--max-grad-norm is nan"),
-        (["memorize", "--init-scale", "-1"], "--init-scale is -1.0: expected at least 0"),
+        (["memorize", "--init-scale", "-1"], "--init-scale is -1.0: expected a finite number of at least 0"),
         (["memorize", "--decay-episodes", "-1"], "--decay-episodes is -1"),
         (["memorize", "--decay-episodes", "9", "--episodes", "10"], "would change nothing: give --decay-episodes 10"),
         (["memorize", "--eval-episodes", "0"], "--eval-episodes is 0"),
@@ -284,7 +284,7 @@ def test_the_presets_are_the_paper_s():
         (["images", "--cycles", "0"], "--cycles is 0: expected at least 1"),
         (["images", "--test-steps", "0"], "--test-steps is 0"),
         (["images", "--data", "synthetic", "--data-dir", "x"], "--data-dir is for photographs"),
-        (["memorize", "--init-alpha", "nan"], "--init-alpha is nan: expected a number of at most 1e30 in size"),
+        (["memorize", "--init-alpha", "nan"], "--init-alpha is nan: expected -1e+30 to 1e+30"),
         (["memorize", "--core", "lstm", "--drive", "add"], "a core lstm cannot be driven by 'add'"),
         (["images", "--data", "synthetic", "--hidden-size", "1024"], "--hidden-size is 1024: expected at least 1025"),
     ],
@@ -322,8 +322,8 @@ def test_photographs_that_were_moved(refused, call):
     ("words", "code", "says"),
     [
         (["memorize", "--resume", "nowhere"], 1, "there is no folder nowhere"),
-        (["memorize", "--resume", "images"], 2, "images is a run of images: go on with "),
-        (["maze", "--resume", "memorize"], 2, "memorize is a run of memorize: go on with "),
+        (["memorize", "--resume", "images"], 2, "images is a run of images: continue it with "),
+        (["maze", "--resume", "memorize"], 2, "memorize is a run of memorize: continue it with "),
         (["memorize", "--resume", "memorize"], 2, "has finished its 30 episodes: to go on, give a larger number"),
         (["images", "--resume", "images"], 2, "its learning rate has fallen to 0, start a new run"),
         (["images", "--resume", "images", "--episodes", "900"], 2, "would change nothing: start a new run"),

@@ -6,7 +6,7 @@ import gymnasium as gym
 import pytest
 
 from plastic_rl.envs.window import Window
-from plastic_rl.settings import FRESH
+from plastic_rl.seeds import FRESH
 from plastic_rl.viewing import scene as playing
 from plastic_rl.viewing.panel import Panel
 
