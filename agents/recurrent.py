@@ -52,6 +52,8 @@ class RecurrentAgent(SavedAgent):
     :meth:`descend`, once for each gradient step. If it has settings of its own, it also needs a constructor and
     ``saved_settings``.
 
+    The defaults are the settings of Miconi et al. 2018, section 4.5.
+
     Args:
         policy: ``"PlasticPolicy"`` or a subclass of it.
         env: a Gymnasium environment or its id, a Gymnasium ``VectorEnv`` or a Stable-Baselines3 ``VecEnv``.
@@ -72,8 +74,6 @@ class RecurrentAgent(SavedAgent):
         verbose: 0: print nothing, 1: information, 2: debugging.
         seed: seed of all random generators.
         device: device of the network.
-
-    The defaults are the settings of Miconi et al. 2018, section 4.5.
 
     Raises:
         TypeError: the observations are of a kind that is not supported, or there is no env.

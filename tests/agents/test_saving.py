@@ -18,6 +18,7 @@ import plastic_rl  # noqa: F401 - registers the mazes
 from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C, PlasticPolicy
 from plastic_rl.agents.archive import ArchiveError
 from plastic_rl.agents.saving import NOT_SAVED
+from plastic_rl.settings import MazeRun
 
 
 def maze(name="GridMaze"):
@@ -301,6 +302,7 @@ def test_every_constructor_argument_is_saved_or_known_not_to_be():
     given_to_load = {"policy", "env", "device"}
     arguments = set(inspect.signature(PlasticA2C).parameters) - given_to_load - {"policy_kwargs", "_init_setup_model"}
     assert arguments == {*PlasticA2C.saved_settings, "learning_rate", *NOT_SAVED}
+    assert set(MazeRun().agent_settings()) == set(PlasticA2C.saved_settings)
 
 
 def test_settings_that_load_cannot_replace_are_named(saved):
