@@ -138,11 +138,13 @@ def test_examples_in_docstrings_run():
 def wheel(tmp_path_factory):
     """The wheel, built in a copy of the source, where nothing of an earlier build can get into it."""
     folder = tmp_path_factory.mktemp("wheel")
-    ignored = shutil.ignore_patterns(".*", "build", "dist", "runs", "venv", "__pycache__", "*.egg-info")
-    shutil.copytree(ROOT, folder / "source", ignore=ignored)
+    left_out = shutil.ignore_patterns(".*", "build", "dist", "venv", "__pycache__", "*.egg-info")
+    at_root = {str(ROOT): {"runs"}}  # the package has a folder of that name, too
+    copied = folder / "source"
+    shutil.copytree(ROOT, copied, ignore=lambda at, names: left_out(at, names) | at_root.get(str(at), set()))
     setuptools = importlib.metadata.version("setuptools") if find_spec("setuptools") else "0"
     isolation = ["--no-build-isolation"] if int(setuptools.split(".")[0]) >= 77 else []
-    python("-m", "pip", "wheel", "--no-deps", *isolation, "--wheel-dir", folder, folder / "source", cwd=folder)
+    python("-m", "pip", "wheel", "--no-deps", *isolation, "--wheel-dir", folder, copied, cwd=folder)
     (path,) = folder.glob("*.whl")
     return path
 

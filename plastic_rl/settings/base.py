@@ -1,6 +1,6 @@
 """What the settings of all commands share: bounds, presets, and the forms they take in JSON and on a command line."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -38,9 +38,17 @@ def within(low: float, high: float) -> Bound:
     return Bound(partial(check_within, low=low, high=high))
 
 
-def unset(words: str) -> Any:
-    """Return an annotation that lets ``--help`` say in words what happens when a setting is None."""
-    return tyro.conf.arg(help_behavior_hint=lambda shown: f"(default: {words if shown == 'None' else shown})")
+def unset(words: str, choices: Sequence[str] = ()) -> Any:
+    """Return an annotation that lets ``--help`` say in words what happens when a setting is None.
+
+    Args:
+        words: what happens.
+        choices: the values to choose from, if the setting is a choice.
+    """
+    return tyro.conf.arg(
+        help_behavior_hint=lambda shown: f"(default: {words if shown == 'None' else shown})",
+        metavar=f"{{{','.join(choices)}}}" if choices else None,
+    )
 
 
 Count = Annotated[int, at_least(1)]
@@ -57,7 +65,10 @@ RunT = TypeVar("RunT", bound="Run")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Settings of a command. Each field becomes an option, and its docstring the option's help."""
+    """Settings of a command. Each field becomes an option, and its docstring the option's help.
+
+    ``--help`` begins a new line where the docstring of a field does, so such a line is a sentence.
+    """
 
     def __post_init__(self) -> None:
         """Check the numbers against the bounds in the annotations.
@@ -94,8 +105,8 @@ class Run(Settings):
     out: Annotated[Path | None, unset("a new one under runs/, named after the time")] = None
     """Run folder, new or empty."""
     resume: Annotated[Path | None, unset("start a new run")] = None
-    """Run folder of a run to continue. Its settings are kept: only its length (--steps or --episodes), --threads and
-    --device can be given with this option."""
+    """Folder of a run to continue with its own settings.
+    Its length (--steps or --episodes), --threads and --device can be given anew."""
     preset: str
     """Where the defaults of the other settings come from."""
     seed: Seed = 0

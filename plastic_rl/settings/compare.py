@@ -29,19 +29,19 @@ class CompareSettings(Settings):
     out: Path = Path("runs/comparison")
     """Folder of the comparison, with a run folder for each agent and seed."""
     agents: tuple[Agent, ...] = get_args(Agent)
-    """Agents to compare: the plastic agent; with rule oja or clip; with one plasticity coefficient for all connections
-    (shared); a plain recurrent network with as many neurons (rnn) or as many parameters (rnn-wide); an lstm with as
-    many parameters; a network without memory (memoryless)."""
+    """Agents to compare.
+    Plastic ones: plastic (rule hebb), oja and clip (other rules), shared (one plasticity coefficient for all).
+    Controls: rnn (as many neurons), rnn-wide and lstm (as many parameters), memoryless (no memory)."""
     seeds: Count = 3
     """Runs of each agent, with the seeds 0, 1, 2, ..."""
     jobs: Annotated[int | None, at_least(1), unset("one per core")] = None
     """Runs at a time, each with one thread."""
     preset: Literal["tuned", "paper"] = "tuned"
-    """Where the settings of learning come from, for all agents: see maze --help. A learning rate that falls, falls over
-    the whole run."""
+    """Where the settings of learning come from, for all agents: see maze --help.
+    The tuned learning rate falls over the whole run."""
     steps: Count = 30_000_000
     """Environment steps of each run."""
-    learning_rate: Annotated[float | None, POSITIVE, unset("the preset's")] = None
+    learning_rate: Annotated[float | None, POSITIVE, unset("0.001, or 0.0001 with --preset paper")] = None
     """Initial learning rate of Adam."""
     hidden_size: Count = 100
     """Neurons of the plastic agent."""

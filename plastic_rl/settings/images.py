@@ -17,8 +17,8 @@ class Images(CompletionRun):
     leading: ClassVar[tuple[str, ...]] = ("preset", "core", "episodes")
 
     preset: Literal["tuned", "paper"] = "tuned"
-    """Where the defaults come from: settings found by tuning, or those of the paper (section 4.3). Add --help to
-    --preset paper to see its defaults."""
+    """Where the defaults come from: settings found by tuning, or those of the paper (section 4.3).
+    Add --help to --preset paper to see its defaults."""
     data: Literal["cifar10", "synthetic"] = "cifar10"
     """Photographs of 32 x 32 pixels in grey, or noise with the spectrum of photographs, which needs no download."""
     data_dir: Annotated[Path | None, unset("downloaded once, 170 MB, into the user's cache")] = None
@@ -27,8 +27,8 @@ class Images(CompletionRun):
     learning_rate: Positive = 2e-4
     """Initial learning rate of Adam. With --preset paper by default 3e-5 for the cores without plasticity."""
     decay_episodes: CountOrNone = 16_000
-    """Episodes over which the learning rate falls along a cosine to 0; 0 keeps it constant. By default as many as
-    --episodes, or 0 with --preset paper."""
+    """Episodes over which the learning rate falls along a cosine to 0; 0 keeps it constant.
+    By default as many as --episodes, or 0 with --preset paper."""
     learn_eta: bool = True
     init_alpha: Mean = 0.01
     presentation_steps: Count = 20

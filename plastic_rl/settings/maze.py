@@ -101,20 +101,20 @@ class MazeRun(LearningSettings, NetworkSettings, EnvironmentSettings, Run):
     leading: ClassVar[tuple[str, ...]] = ("preset", "steps", "lifetime")
 
     preset: Literal["tuned", "paper"] = "tuned"
-    """Where the defaults come from: settings found by tuning, or those of the paper (section 4.5). Add --help to
-    --preset paper to see its defaults."""
+    """Where the defaults come from: settings found by tuning, or those of the paper (section 4.5).
+    Add --help to --preset paper to see its defaults."""
     eval_episodes: Count = 300
     """Fresh lifetimes that the trained agent is tested on."""
     steps: Count = 7_500_000
-    """Environment steps of the whole run, counted over all mazes and rounded up to whole updates. A run that is resumed
-    with more steps keeps the learning rate that it has reached."""
+    """Environment steps of the whole run, counted over all mazes and rounded up to whole updates.
+    A run that is resumed with more steps keeps the learning rate that it has reached."""
     envs: Annotated[int, within(1, MOST_ENVS)] = 32
     """Mazes that are stepped side by side."""
     learning_rate: Positive = 1e-3
     """Initial learning rate of Adam."""
     decay_steps: CountOrNone = 7_500_000
-    """Environment steps over which the learning rate falls linearly to a tenth; 0 keeps it constant. By default as many
-    as --steps, or 0 with --preset paper."""
+    """Environment steps over which the learning rate falls linearly to a tenth; 0 keeps it constant.
+    By default as many as --steps, or 0 with --preset paper."""
     log_every: Count = 200_000
     """Environment steps between rows of metrics.csv."""
 

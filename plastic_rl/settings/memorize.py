@@ -16,8 +16,8 @@ class Memorize(CompletionRun):
     leading: ClassVar[tuple[str, ...]] = ("preset", "core")
 
     preset: Literal["paper", "comparison"] = "paper"
-    """Where the defaults come from: the paper's main experiment (section 4.1), or its comparison with networks without
-    plasticity on smaller patterns (4.2). Add --help to --preset comparison to see its defaults."""
+    """Where the defaults come from: the paper's main experiment (section 4.1), or its comparison with controls (4.2).
+    Add --help to --preset comparison to see its defaults."""
     episodes: Count = 200
     learning_rate: Positive = 1e-3
     """Learning rate of Adam. By default 3e-5 for the cores without plasticity."""
@@ -35,8 +35,7 @@ class Memorize(CompletionRun):
     erased: Fraction = 0.5
     """Fraction of a pattern's bits that are erased in the test."""
     drive: Drive = "clamp"
-    """How the bits that are shown drive their neurons: clamp sets the outputs, add adds 20 times the bits to the
-    inputs."""
+    """How bits drive the neurons: clamp sets their outputs to the bits, add adds 20 times the bits to their inputs."""
 
     @classmethod
     def presets(cls) -> dict[str, "Memorize"]:

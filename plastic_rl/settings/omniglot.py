@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from plastic_rl.choices import Alpha, OutputLayer, RuleName
 from plastic_rl.errors import UsageError, option
@@ -18,6 +18,7 @@ from plastic_rl.settings.base import (
 )
 from plastic_rl.settings.tasks import TaskRun, found_from_everywhere
 
+Split = Literal["paper", "lake", "vinyals"]
 ROTATIONS = {"paper": "episode", "lake": "training", "vinyals": "class", "glyphs": "episode"}
 
 
@@ -29,23 +30,23 @@ class Omniglot(TaskRun):
     leading: ClassVar[tuple[str, ...]] = ("preset", "episodes", "data", "way")
 
     preset: Literal["tuned", "paper"] = "tuned"
-    """Where the defaults come from: settings found by tuning, or those of the paper (section 4.4). Add --help to
-    --preset paper to see its defaults."""
+    """Where the defaults come from: settings found by tuning, or those of the paper (section 4.4).
+    Add --help to --preset paper to see its defaults."""
     episodes: Count = 60_000
     batch_size: Count = 8
     learning_rate: Positive = 2e-3
     decay_episodes: CountOrNone = 60_000
-    """Episodes over which the learning rate falls along a cosine to 0; 0 keeps it constant. By default as many as
-    --episodes, or 0 with --preset paper."""
+    """Episodes over which the learning rate falls along a cosine to 0; 0 keeps it constant.
+    By default as many as --episodes, or 0 with --preset paper."""
     drop_every: CountOrNone = 0
     """Episodes after which the learning rate drops to 2/3, again and again; 0 never drops it."""
     data: Literal["omniglot", "glyphs"] = "omniglot"
     """Handwritten characters, or a stand-in that needs no download: characters of fonts, distorted at random."""
     data_dir: Annotated[Path | None, unset("downloaded once, 17 MB, into the user's cache")] = None
     """Folder with images_background.zip and images_evaluation.zip, or their content."""
-    split: Annotated[Literal["paper", "lake", "vinyals"] | None, unset("none with --data glyphs")] = "paper"
-    """Characters that are kept for tests: 100 drawn at random (paper); the whole evaluation set (lake); the last 423,
-    where each of four rotations of a character is a class (vinyals)."""
+    split: Annotated[Split | None, unset("none with --data glyphs", get_args(Split))] = "paper"
+    """Characters kept for tests: 100 drawn at random (paper), the evaluation set (lake), or the last 423 (vinyals).
+    In vinyals each of a character's four rotations is a class."""
     way: Annotated[int, at_least(2)] = 5
     """Classes in an episode."""
     shot: Count = 1
@@ -55,11 +56,11 @@ class Omniglot(TaskRun):
     image_size: Annotated[int, within(31, 105)] = 31
     """Side of the drawings in pixels, after they are shrunk."""
     queries: Count = 5
-    """Queries at the end of an episode, each answered independently. By default one per class, or 1 with --preset
-    paper."""
+    """Queries at the end of an episode, each answered independently.
+    By default one per class, or 1 with --preset paper."""
     training_way: Annotated[int | None, unset("as many as --way")] = 20
-    """Classes in a training episode, with queries in proportion. By default 20, or --way if that is more; with --preset
-    paper, as many as --way."""
+    """Classes in a training episode, with queries in proportion.
+    By default 20, or --way if that is more; with --preset paper, as many as --way."""
     distortion: Weight = 0.1
     """Distortion of the drawings in training: standard deviation of the entries of random affine maps."""
 

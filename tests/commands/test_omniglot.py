@@ -201,26 +201,6 @@ def test_a_split_of_other_characters(refused, monkeypatch):
         assert text in refused("omniglot", "--split", split, "--out", "new", code=2)
 
 
-def test_presets():
-    paper = Omniglot.from_preset("paper")
-    assert (paper.episodes, paper.batch_size, paper.learning_rate, paper.drop_every) == (5_000_000, 1, 3e-5, 1_000_000)
-    assert (paper.activation, paper.batch_norm, paper.queries, paper.decay_episodes) == ("tanh", False, 1, 0)
-    assert (paper.split, paper.rule, paper.alpha, paper.training_way, paper.distortion) == (
-        "paper",
-        "oja",
-        "shared",
-        None,
-        0,
-    )
-    tuned = Omniglot.from_preset()
-    assert tuned.decay_episodes == tuned.episodes
-    assert (tuned.queries, Omniglot.from_preset(way=7).queries, Omniglot.from_preset(queries=2).queries) == (5, 7, 2)
-    assert (tuned.training_way, Omniglot.from_preset(way=30).training_way) == (20, 30)
-    assert Omniglot.from_preset(episodes=77).decay_episodes == 77
-    assert Omniglot.from_preset(decay_episodes=0).decay_episodes == 0
-    assert Omniglot.from_preset(data="glyphs").split is None
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -238,28 +238,6 @@ def test_photographs_of_the_user_s_own_folder(call, monkeypatch):
     assert summary("../run/evaluation")["loss_heldout"] == pytest.approx(before["loss_heldout"], rel=1e-3)
 
 
-def test_the_presets_are_the_paper_s():
-    paper = Memorize.from_preset()
-    assert (paper.patterns, paper.bits, paper.presentation_steps, paper.blank_steps) == (5, 1000, 10, 3)
-    assert (paper.cycles, paper.learning_rate, paper.hidden_size, paper.rule) == (3, 1e-3, None, "hebb")
-    comparison = Memorize.from_preset("comparison")
-    assert (comparison.patterns, comparison.bits, comparison.presentation_steps, comparison.blank_steps) == (
-        2,
-        50,
-        3,
-        1,
-    )
-    assert (comparison.cycles, comparison.learning_rate, comparison.hidden_size) == (1, 3e-4, None)
-    lstm = Memorize.from_preset("comparison", core="lstm", bits=40)
-    assert (lstm.hidden_size, lstm.learning_rate, lstm.bits) == (2050, 3e-5, 40)
-    images = Images.from_preset("paper")
-    assert (images.presentation_steps, images.cycles, images.test_steps, images.learning_rate) == (20, 3, 3, 1e-4)
-    assert (images.batch_size, images.decay_episodes, images.init_alpha, images.episodes) == (1, 0, 0.0, 40_000)
-    assert images.queries == 1
-    tuned = Images.from_preset(episodes=1000)
-    assert (tuned.batch_size, tuned.learning_rate, tuned.decay_episodes, tuned.init_alpha) == (1, 2e-4, 1000, 0.01)
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -1,0 +1,179 @@
+"""What the settings of all commands share: bounds, JSON, the words of a command line, and what cannot be given."""
+
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from plastic_rl.cli import COMMANDS, _read_run
+from plastic_rl.envs.maze.config import MazeConfig, RandomMazeConfig
+from plastic_rl.errors import UsageError
+from plastic_rl.settings import AGENTS, RUNS, Compare, Images, MazeRun, Memorize, Omniglot, check_core, check_resumed
+
+
+def read(*words):
+    return _read_run(RUNS[words[0]], [str(word) for word in words])
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: MazeRun(steps=0), "--steps is 0: expected at least 1"),
+        (lambda: MazeRun(n_steps=0), "--n-steps is 0: expected at least 1"),
+        (lambda: MazeRun(gamma=1.5), "--gamma is 1.5: expected 0 to 1"),
+        (lambda: MazeRun(vf_coef=float("nan")), "--vf-coef is nan: expected at least 0"),
+        (lambda: MazeRun(learning_rate=0.0), "--learning-rate is 0.0: expected a finite number above 0"),
+        (lambda: MazeRun(threads=0), "--threads is 0: expected 1 to 1024"),
+        (lambda: Memorize(hidden_size=0), "--hidden-size is 0: expected at least 1"),
+        (lambda: Memorize(max_grad_norm=-1.0), "--max-grad-norm is -1.0: expected a finite number above 0"),
+        (lambda: Images(init_alpha=float("inf")), r"--init-alpha is inf: expected -1e\+30 to 1e\+30"),
+        (lambda: Omniglot(way=1), "--way is 1: expected at least 2"),
+        (lambda: Omniglot(way=7, training_way=6), "--training-way is 6: expected at least the way, 7"),
+        (lambda: Compare(jobs=0), "--jobs is 0: expected at least 1"),
+        (lambda: Compare(agents=()), "--agents is empty"),
+        (lambda: Compare(steps=10), "--steps is 10: expected at least 8000, one lifetime in each of 32 mazes"),
+    ],
+)
+def test_bounds_name_the_option(make, says):
+    with pytest.raises(UsageError, match=says):
+        make()
+
+
+@pytest.mark.parametrize("kind", RUNS.values(), ids=RUNS)
+def test_every_number_has_a_bound(kind):
+    """A class that gives a field of its base another default must not lose the field's bound."""
+    maze = {field.name for field in fields(RandomMazeConfig)}  # which the environment checks
+    for name, value in kind().to_json().items():
+        if type(value) in (int, float) and name not in maze:
+            with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} is "):
+                kind(**{name: float("-inf")})
+
+
+@pytest.mark.parametrize("kind", RUNS.values(), ids=RUNS)
+def test_settings_survive_json_and_the_command_line(kind):
+    for preset in kind.presets():
+        for given in ({}, {"seed": 5, kind.length: 777, "tensorboard": True, "learning_rate": 3e-4}):
+            run = kind.from_preset(preset, **given)
+            assert kind.from_json(run.to_json()) == run
+            assert read(kind.command, *run.to_words()) == run
+
+
+def test_words_give_a_value_that_another_preset_has():
+    run = MazeRun.from_preset("paper", lifetime=50, learning_rate=1e-3, n_steps=50)
+    assert read("maze", *run.to_words()) == run
+
+
+def test_an_older_config_lacks_newer_settings():
+    content = MazeRun.from_preset("paper", lifetime=80).to_json()
+    for name in ("reward", "openness", "gamma", "n_steps"):
+        del content[name]
+    run = MazeRun.from_json(content)
+    assert (run.reward, run.openness, run.gamma, run.n_steps) == (10.0, 0.2, 0.9, 80)
+
+
+def test_json_of_another_kind_is_refused():
+    content = MazeRun().to_json()
+    for change, says in (
+        ({"colour": "red"}, "there is no setting colour"),
+        ({"preset": "best"}, "preset cannot be 'best'"),
+        ({"steps": True}, "steps cannot be True"),
+        ({"steps": 1.5}, "steps cannot be 1.5"),
+        ({"goal": "north"}, "goal cannot be 'north'"),
+        ({"envs": None}, "envs cannot be None"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            MazeRun.from_json({**content, **change})
+
+
+@pytest.mark.parametrize("preset", [["--preset", "paper"], ["--preset=paper"]])
+def test_the_preset_is_chosen_before_the_other_words_are_read(preset):
+    run = read("maze", "--lifetime", "80", "--gamma", "0.95", *preset)
+    assert (run.preset, run.n_steps, run.gamma, run.gae_lambda, run.steps) == ("paper", 80, 0.95, 1.0, 250_000_000)
+
+
+def test_defaults_follow_the_settings_that_they_depend_on():
+    assert read("maze", "--steps", "1e6").decay_steps == 1_000_000
+    assert read("maze", "--steps=1e6", "--decay_steps", 7_500_000).decay_steps == 7_500_000
+    assert read("maze", "--preset", "paper", "--steps", 100).decay_steps == 0
+    rnn = read("memorize", "--preset", "comparison", "--core", "rnn")
+    assert (rnn.hidden_size, rnn.learning_rate) == (2050, 3e-5)
+    assert read("memorize", "--core", "rnn").hidden_size is None
+    assert read("images", "--preset", "paper", "--core", "lstm").learning_rate == 3e-5
+    assert read("images", "--core", "lstm").learning_rate == 2e-4
+    wide = read("omniglot", "--way", 30, "--data", "glyphs", "--episodes", 80)
+    assert (wide.training_way, wide.queries, wide.split, wide.decay_episodes) == (30, 30, None, 80)
+
+
+def test_folders_of_data_are_found_from_everywhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert Images(data_dir=Path("photographs")).data_dir == tmp_path / "photographs"
+    assert Omniglot(data_dir=Path("~")).data_dir == Path.home()
+
+
+def test_a_setting_goes_only_to_environments_that_take_it():
+    maze = {field.name for field in fields(MazeConfig)}
+    assert set(MazeRun().env_kwargs()) == maze
+    assert set(MazeRun(env="PlasticRL/RandomMaze-v0").env_kwargs()) == maze | {"openness"}
+    assert MazeRun(env="CartPole-v1").env_kwargs() == {}
+    # What was asked for is never dropped: the environment says that it does not take it.
+    assert MazeRun(env="CartPole-v1", size=9).env_kwargs() == {"size": 9}
+    assert MazeRun(openness=0.5).env_kwargs()["openness"] == 0.5
+
+
+def test_a_resumed_run_keeps_its_settings():
+    kept = MazeRun(seed=3)
+    check_resumed(MazeRun(seed=3, steps=9, threads=2, device="cuda"), kept)
+    with pytest.raises(UsageError, match="leave out --hidden-size, --seed"):
+        check_resumed(MazeRun(hidden_size=9), kept)
+
+
+@pytest.mark.parametrize(
+    ("kind", "core"),
+    [
+        (MazeRun, "rnn"),
+        (MazeRun, "lstm"),
+        (MazeRun, "memoryless"),
+        (Memorize, "lstm"),
+        (Images, "rnn"),
+        (Omniglot, "fixed"),
+    ],
+)
+def test_a_core_is_not_given_what_it_has_no_use_for(kind, core):
+    for preset in kind.presets():
+        default = kind.from_preset(preset, core=core)
+        check_core(default, default)
+        for given in ({"rule": "clip"}, {"alpha": "neuron"}, {"eta": 0.9}):
+            (name,) = given
+            with pytest.raises(UsageError, match=f"--core {core} has no use for --{name}:"):
+                check_core(kind.from_preset(preset, core=core, **given), default)
+
+
+def test_the_agent_and_its_network_are_given_the_settings_that_they_take():
+    assert set(MazeRun().agent_settings()) == {
+        "n_steps", "gamma", "gae_lambda", "ent_coef", "squared_prob_coef", "vf_coef", "max_grad_norm",
+        "normalize_advantage", "seed",
+    }  # fmt: skip
+    assert set(MazeRun().policy_kwargs()) == {"core", "hidden_size", "rule", "alpha", "eta", "nonlinearity"}
+    assert set(MazeRun(core="lstm").policy_kwargs()) == {"core", "hidden_size"}
+    assert set(Memorize(core="rnn").core_settings()) == {"core", "hidden_size", "init_scale"}
+
+
+def test_a_comparison_passes_its_settings_on():
+    config = Compare(preset="paper", reward=5.0, env="PlasticRL/RandomMaze-v0", openness=0.5, steps=10**6)
+    for agent in AGENTS:
+        run = config.run_settings(agent, 2)
+        assert (run.reward, run.openness, run.learning_rate, run.n_steps, run.threads) == (5.0, 0.5, 1e-4, 250, 1)
+        assert read("maze", *run.to_words()) == run
+
+
+def test_commands_can_be_loaded_and_settings_load_no_torch():
+    script = "import sys; import plastic_rl.cli; print('torch' in sys.modules, 'stable_baselines3' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "False"]
+    for kind, function in COMMANDS.values():
+        module, _, name = function.partition(":")
+        loaded = __import__(module, fromlist=[name])
+        assert callable(getattr(loaded, name))
+        assert kind.__doc__
