@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plastic_rl.figures.curves import COLOURS, FAINT, INK, dress, new_figure, save
+from plastic_rl.figures.style import COLOURS, FAINT, INK, dress, new_figure, save
 from plastic_rl.ops import set_num_threads
 from plastic_rl.tasks import CompletionEpisodes, CoreSettings, PatternCompletion
 from plastic_rl.text import duration, table

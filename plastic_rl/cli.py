@@ -41,8 +41,8 @@ COMMANDS = {
     "compare": Command(Compare, "plastic_rl.commands.compare:compare"),
     "curves": Command(Curves, "plastic_rl.commands.curves:curves"),
     "evaluate": Command(Evaluate, "plastic_rl.commands.evaluate:evaluate"),
-    "watch": Command(Watch, "plastic_rl.viewing.scene:watch"),
-    "play": Command(Play, "plastic_rl.viewing.scene:play"),
+    "watch": Command(Watch, "plastic_rl.commands.watch:watch"),
+    "play": Command(Play, "plastic_rl.commands.play:play"),
 }
 DESCRIPTION = "Networks that keep learning within their lifetime, in mazes and memory tasks."
 

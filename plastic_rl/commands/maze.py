@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from plastic_rl.modules.controls import count_parameters
 from plastic_rl.ops import get_num_threads, set_num_threads
 from plastic_rl.runs import agents as runs
 from plastic_rl.runs import folder as folders
+from plastic_rl.seeds import FRESH
 from plastic_rl.settings import MazeRun
 from plastic_rl.text import duration, number
 from plastic_rl.training.session import (
@@ -30,7 +32,7 @@ from plastic_rl.training.session import (
     session,
     thread_count,
 )
-from plastic_rl.viewing.scene import write_lifetime
+from plastic_rl.viewing.recording import write_lifetime
 
 
 class Schedule:
@@ -249,7 +251,8 @@ def _finish(folder: Path, config: MazeRun, agent: PlasticA2C, seconds: float) ->
     learning_curve(folder / folders.CURVE, steps, returns, title, labels, levels)
     made = {"learning curve": folder / folders.CURVE}
     try:
-        write_lifetime(folder / runs.GIF, agent, config, config.seed, 12)
+        make = partial(runs.make_env, config.env, **config.env_kwargs())
+        write_lifetime(folder / runs.GIF, agent, make, FRESH + config.seed, 12)
         made["a lifetime"] = folder / runs.GIF
     except UserError as error:
         print(f"no {runs.GIF}: {error}")

@@ -170,6 +170,16 @@ def check_spaces(folder: Path, observations: gym.Space, actions: gym.Space) -> N
             )
 
 
+def make_env(env_id: str, **kwargs: Any) -> gym.Env:
+    """Make an environment.
+
+    Raises:
+        UsageError: the id is unknown, or the environment refuses the settings.
+    """
+    with named(env_id) as name:
+        return gym.make(name, **kwargs)
+
+
 def make_vec(env_id: str, count: int, kwargs: dict[str, Any]) -> gym.vector.VectorEnv:
     """Make a vector environment; natively batched where there is one that restarts at once.
 

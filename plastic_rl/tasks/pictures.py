@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from plastic_rl.figures.curves import BLUE, FAINT, GRID, INK, new_figure, save
+from plastic_rl.figures.style import BLUE, FAINT, GRID, INK, new_figure, save
 from plastic_rl.tasks.episodes import CompletionEpisodes, FewShotEpisodes
 
 ERASED, WRONG, RIGHT = "#e8dcc2", "#dc2626", "#15803d"

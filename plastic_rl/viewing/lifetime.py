@@ -1,4 +1,4 @@
-"""One lifetime of an agent, a step at a time, and what goes on in its network meanwhile."""
+"""One lifetime of an agent, step by step, with a record of what its network does."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -9,31 +9,30 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from plastic_rl.agents import PlasticA2C
+from plastic_rl.agents import RecurrentAgent
 from plastic_rl.envs.protocols import Pictured
-from plastic_rl.modules import PlasticRNN
 from plastic_rl.viewing.panel import Kind, Mind, Scales
 
 LONGEST_REHEARSAL = 1000  # steps
 
 
 class Lifetime:
-    """A lifetime that is lived as it is iterated over: before each action, and once more when it is over.
+    """A lifetime; iterating over it plays it, with a stop before each action and one after the end.
 
     Attributes:
-        frozen: whether the trace is kept as it is from now on, so that nothing more is learned or forgotten. Of no
-            effect without plasticity.
+        frozen: whether the trace keeps its present values, so that nothing more is learned or forgotten; it can be
+            changed between two steps. It has no effect on an agent without plasticity.
 
     Args:
-        agent: acts, and samples with PyTorch's generator.
-        env: is reset when the iteration begins.
-        seed: of the environment's lifetime.
-        deterministic: whether the likeliest action is taken instead of a sample.
-        frozen: as the attribute.
+        agent: the agent, which samples with PyTorch's generator.
+        env: the environment; it is reset when the iteration begins.
+        seed: seed of the environment.
+        deterministic: whether to take the most likely action instead of sampling one.
+        frozen: initial value of the attribute.
     """
 
     def __init__(
-        self, agent: PlasticA2C, env: gym.Env, seed: int, deterministic: bool = False, frozen: bool = False
+        self, agent: RecurrentAgent, env: gym.Env, seed: int, deterministic: bool = False, frozen: bool = False
     ) -> None:
         self.agent, self.env, self.seed, self.deterministic, self.frozen = agent, env, seed, deterministic, frozen
         self._activity: list[np.ndarray] = []
@@ -43,39 +42,44 @@ class Lifetime:
         self._plastic: np.ndarray | None = None
         self._decided = np.zeros(0)
         self._chosen: int | None = None
-        core = agent.policy.core
-        self._alpha = core.alpha.detach().cpu().numpy() if isinstance(core, PlasticRNN) else None
 
     def __iter__(self) -> Iterator["Lifetime"]:
-        """Live; yield this object itself."""
+        """Play the lifetime; yield this object at each stop."""
         observation, _ = self.env.reset(seed=self.seed)
-        maze: Any = self.env.unwrapped
-        counts_hits, hits = isinstance(maze, Pictured), 0
+        maze, hits = self.env.unwrapped, 0
         state: Any = None
         start, over = np.ones(1, bool), False
         while not over:
             action, new = self.agent.predict(observation, state, start, self.deterministic)
-            assert new is not None
-            if self.frozen and self._alpha is not None:
-                new = new._replace(trace=np.zeros_like(new.trace) if state is None else state.trace)
-            state = new
+            state = self._kept(state, new)
             self._look(state, action)
             yield self
             observation, _, terminated, truncated, _ = self.env.step(action)
             start, over = np.zeros(1, bool), bool(terminated or truncated)
-            if counts_hits and maze.maze_state().hits > hits:
+            if isinstance(maze, Pictured) and maze.maze_state().hits > hits:
                 hits += 1
                 self._hits.append(len(self._values))
         self._chosen = None
         yield self
 
+    def _kept(self, before: Any, after: Any) -> Any:
+        """Return the state after a step; if the trace is frozen, with the trace of the state before the step."""
+        if not self._is_frozen:
+            return after
+        return after._replace(trace=np.zeros_like(after.trace) if before is None else before.trace)
+
+    @property
+    def _is_frozen(self) -> bool:
+        return self.frozen and self.agent.policy.is_plastic
+
     def _look(self, state: Any, action: Any) -> None:
-        """Keep what the network has just computed."""
-        values, decided = self.agent.policy.look(state)
+        """Record what the network has just computed."""
+        policy = self.agent.policy
+        values, decided = policy.look(state)
         self._activity.append(state.hidden[0])
         self._values.append(float(values[0]))
-        if self._alpha is not None:
-            self._plastic = self._alpha * state.trace[0]
+        if policy.is_plastic:
+            self._plastic = policy.plastic_weights(state)[0]
             self._strengths.append(float(np.abs(self._plastic).mean()))
         space = self.agent.action_space
         if isinstance(space, spaces.Discrete):
@@ -96,7 +100,7 @@ class Lifetime:
             chosen=self._chosen,
             kind=self._kind(),
             hits=tuple(self._hits),
-            frozen=self.frozen and self._alpha is not None,
+            frozen=self._is_frozen,
         )
 
     def _kind(self) -> Kind:
@@ -105,8 +109,8 @@ class Lifetime:
         return "moves" if isinstance(self.env.unwrapped, Pictured) else "choices"
 
 
-def rehearse(agent: PlasticA2C, env: gym.Env, seed: int, deterministic: bool = False) -> Scales:
-    """Return the scales that suit a lifetime, by living it (or the first part of a long one) unseen."""
+def rehearse(agent: RecurrentAgent, env: gym.Env, seed: int, deterministic: bool = False) -> Scales:
+    """Return the scales that suit a lifetime, by playing it, or the first part of a long one, without showing it."""
     torch.manual_seed(seed)
     lifetime = Lifetime(agent, env, seed, deterministic)
     for _ in islice(lifetime, LONGEST_REHEARSAL):

@@ -177,7 +177,7 @@ def test_a_gif_of_a_lifetime_repeats_with_its_seed(trained, call):
 
 def test_a_very_long_lifetime_makes_a_gif_of_bounded_length(trained, call, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("plastic_rl.viewing.scene.MOST_FRAMES", 6)
+        patch.setattr("plastic_rl.viewing.recording.MOST_FRAMES", 6)
         assert call("watch", trained[0], "--gif", "short.gif")[0] == 0
     assert call("watch", trained[0], "--gif", "whole.gif")[0] == 0
     with Image.open("short.gif") as short, Image.open("whole.gif") as whole:
@@ -244,7 +244,7 @@ def test_an_environment_of_the_user_s_own_module_that_draws_nothing(call):
     ]
     code, out, _ = call("maze", "--env", "odd_envs:Odd/Plain-v0", "--out", "odd", *words)
     assert code == 0
-    assert "no lifetime.gif: odd_envs:Odd/Plain-v0 draws no pictures" in out
+    assert "no lifetime.gif: Odd/Plain-v0 draws no pictures" in out
     assert "a lifetime:" not in out
     code, _, error = call("watch", "odd", "--gif", "odd.gif")
     assert code == 1

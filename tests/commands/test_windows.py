@@ -5,9 +5,9 @@ from itertools import pairwise
 import gymnasium as gym
 import pytest
 
+from plastic_rl.commands import play as playing
 from plastic_rl.envs.window import Window
 from plastic_rl.seeds import FRESH
-from plastic_rl.viewing import scene as playing
 from plastic_rl.viewing.panel import Panel
 
 from .conftest import SMALL

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from plastic_rl.envs import GridMaze, draw_maze
-from plastic_rl.figures.curves import animation
+from plastic_rl.figures.animation import write_gif
 from plastic_rl.viewing.panel import SCALE, SHADES, Mind, Panel, Scales, colored, enlarged, fitted, shrunk
 
 
@@ -172,7 +172,7 @@ def test_an_animation_keeps_the_colours_of_the_scale(tmp_path):
     noise[:1, : len(SCALE)] = SCALE
     smooth = np.tile(np.arange(64, dtype=np.uint8)[:, None, None] * 4, (1, 64, 3))
     smooth[:1, : len(SCALE)] = SCALE
-    animation(tmp_path / "a.gif", [noise, smooth], 10, SCALE)
+    write_gif(tmp_path / "a.gif", [noise, smooth], 10, SCALE)
     with Image.open(tmp_path / "a.gif") as gif:
         for frame in range(2):
             gif.seek(frame)
