@@ -24,8 +24,8 @@ from ops import TOLERANCE, cpu_name, peak_mebibytes
 from torch import nn
 
 import plastic_rl
-from plastic_rl.modules.connections import Alpha
-from plastic_rl.ops import Engine, set_num_threads
+from plastic_rl.choices import Alpha, Engine
+from plastic_rl.ops import set_num_threads
 from plastic_rl.tasks import CoreSettings, PatternCompletion
 from plastic_rl.text import table
 

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 import plastic_rl
-from plastic_rl.ops import Engine, plastic_rnn, set_num_threads
-from plastic_rl.rules import RULE_NAMES
+from plastic_rl.choices import RULES, Engine
+from plastic_rl.ops import plastic_rnn, set_num_threads
 
 
 class Shape(NamedTuple):
@@ -199,7 +199,7 @@ def main() -> int:
         print(extra_mebibytes(MEMORY_SHAPE, options.memory_of))
         return 0
 
-    rules = ("hebb",) if options.quick else RULE_NAMES  # hebb is timed
+    rules = ("hebb",) if options.quick else RULES  # hebb is timed
     wrong = [
         line
         for shape in SHAPES

@@ -1,71 +1,154 @@
 """The plasticity rules: how a trace changes in one time step.
 
-These three functions are the only definition of the mathematics in this package; every faster engine is
-tested against them. A rule is any function ``rule(trace, pre, post, eta) -> trace``, so a rule of your own
-can be passed wherever a rule's name is accepted.
+These classes are the only definition of the mathematics in this package; every faster engine is tested against them.
+A rule is chosen by its name (``"clip"``), by an object that holds its settings (``Clip(bound=0.5)``), or by a function
+of your own, ``rule(trace, pre, post, eta) -> trace``.
 
 Shapes, with any leading batch dimensions ``(...)``:
     trace: ``(..., N_pre, N_post)``, the Hebbian trace of every connection, index order ``[pre i, post j]``.
-    pre: ``(..., N_pre)``, the activity at the start of the connection, one step earlier: ``x_i(t-1)``.
-    post: ``(..., N_post)``, the activity at its end: ``x_j(t)``.
+    pre: ``(..., N_pre)``, the presynaptic activity of the previous step: ``x_i(t-1)``.
+    post: ``(..., N_post)``, the postsynaptic activity of this step: ``x_j(t)``.
     eta: scalar tensor or float, the learning rate of the trace.
 
 Sources: Miconi, Stanley and Clune, "Differentiable plasticity", ICML 2018 (arXiv:1804.02464) for ``hebb`` and
-``oja``; Miconi et al., "Backpropamine", ICLR 2019, for ``clip``.
+``oja``; Miconi et al., "Backpropamine", ICLR 2019 (arXiv:2002.10585) for ``clip``.
 """
 
-from collections.abc import Callable
-from functools import partial
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
-Rule = Callable[[Tensor, Tensor, Tensor, "Tensor | float"], Tensor]
+from plastic_rl.checks import check_at_least, check_choice
+from plastic_rl.choices import RULES
 
-RULE_NAMES = ("hebb", "oja", "clip")
+RuleFunction = Callable[[Tensor, Tensor, Tensor, "Tensor | float"], Tensor]
 
 
-def hebb(trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor | float) -> Tensor:
+class Rule(ABC):
+    """A plasticity rule with its settings.
+
+    name: what messages call the rule.
+    traces: the names of the ``(..., N_pre, N_post)`` tensors that the rule carries from step to step. The first is
+    ``"trace"``, the one that acts on the neurons; a rule may add others, such as an eligibility trace.
+    """
+
+    name: ClassVar[str]
+    traces: ClassVar[tuple[str, ...]] = ("trace",)
+
+    @abstractmethod
+    def step(self, traces: Mapping[str, Tensor], pre: Tensor, post: Tensor, eta: Tensor | float) -> dict[str, Tensor]:
+        """Return all traces, by name, after one step from ``traces``."""
+
+
+class TraceRule(Rule):
+    """A rule that carries nothing but the trace."""
+
+    @abstractmethod
+    def __call__(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor | float) -> Tensor:
+        """Return the trace after one step."""
+
+    def step(self, traces: Mapping[str, Tensor], pre: Tensor, post: Tensor, eta: Tensor | float) -> dict[str, Tensor]:
+        """See :class:`Rule`."""
+        return {"trace": self(traces["trace"], pre, post, eta)}
+
+
+@dataclass(frozen=True)
+class Hebb(TraceRule):
     """Hebbian trace with decay (paper, eq. 2): ``(1 - eta) trace + eta pre_i post_j``."""
-    return (1 - eta) * trace + eta * (pre.unsqueeze(-1) * post.unsqueeze(-2))
+
+    name: ClassVar[str] = "hebb"
+
+    def __call__(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor | float) -> Tensor:
+        """See :class:`TraceRule`."""
+        return (1 - eta) * trace + eta * (pre.unsqueeze(-1) * post.unsqueeze(-2))
 
 
-def oja(trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor | float) -> Tensor:
+@dataclass(frozen=True)
+class Oja(TraceRule):
     """Oja's rule (paper, eq. 3): ``trace + eta post_j (pre_i - post_j trace)``."""
-    y = post.unsqueeze(-2)
-    return trace + eta * (y * (pre.unsqueeze(-1) - y * trace))
+
+    name: ClassVar[str] = "oja"
+
+    def __call__(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor | float) -> Tensor:
+        """See :class:`TraceRule`."""
+        y = post.unsqueeze(-2)
+        return trace + eta * (y * (pre.unsqueeze(-1) - y * trace))
 
 
-def clip(trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor | float, bound: float = 1.0) -> Tensor:
-    """Hebbian trace without decay, held within ``[-bound, bound]`` (Backpropamine)."""
-    return (trace + eta * (pre.unsqueeze(-1) * post.unsqueeze(-2))).clamp(-bound, bound)
-
-
-def updated(rule: Rule, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor | float) -> Tensor:
-    """Return the trace after a step of a rule.
-
-    Raises:
-        ValueError: the rule is a function that returns something of another shape.
-    """
-    new = rule(trace, pre, post, eta)
-    if new.shape != trace.shape:
-        raise ValueError(f"the rule returned a trace of shape {tuple(new.shape)}: expected {tuple(trace.shape)}")
-    return new
-
-
-def get_rule(rule: str | Rule, bound: float = 1.0) -> Rule:
-    """Return the rule of that name (with ``bound`` for ``clip``); a callable is returned as it is.
+@dataclass(frozen=True)
+class Clip(TraceRule):
+    """Hebbian trace without decay, kept within ``[-bound, bound]`` (Backpropamine).
 
     Raises:
-        ValueError: if no rule has that name, or the bound is negative.
+        ValueError: the bound is negative or not a number.
     """
-    if callable(rule):
+
+    name: ClassVar[str] = "clip"
+    bound: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the bound."""
+        check_at_least("bound", self.bound, 0)
+
+    def __call__(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor | float) -> Tensor:
+        """See :class:`TraceRule`."""
+        return (trace + eta * (pre.unsqueeze(-1) * post.unsqueeze(-2))).clamp(-self.bound, self.bound)
+
+
+@dataclass(frozen=True)
+class FunctionRule(TraceRule):
+    """A rule given as a function of the user's."""
+
+    function: RuleFunction
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The function's name."""
+        return getattr(self.function, "__name__", repr(self.function))
+
+    def __call__(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor | float) -> Tensor:
+        """See :class:`TraceRule`."""
+        return self.function(trace, pre, post, eta)
+
+
+BUILT_IN: dict[str, type[TraceRule]] = {rule.name: rule for rule in (Hebb, Oja, Clip)}  # those that choices.py lists
+
+
+def get_rule(rule: str | Rule | RuleFunction) -> TraceRule:
+    """Return the rule with this name and its default settings, this rule object, or the rule that a function defines.
+
+    Raises:
+        ValueError: no rule has this name, or the rule carries more than the trace.
+    """
+    if isinstance(rule, TraceRule):
         return rule
-    if rule == "clip":
-        if not bound >= 0:
-            raise ValueError(f"bound is {bound}: expected at least 0")
-        return partial(clip, bound=bound)
-    if rule == "hebb":
-        return hebb
-    if rule == "oja":
-        return oja
-    raise ValueError(f"unknown rule {rule!r}: expected one of {', '.join(RULE_NAMES)}, or a function")
+    if isinstance(rule, Rule):
+        raise ValueError(
+            f"the rule {rule.name} carries {', '.join(rule.traces)}: expected a rule that carries the trace only"
+        )
+    if callable(rule):
+        return FunctionRule(rule)
+    check_choice("rule", rule, RULES, ", or a function")
+    return BUILT_IN[rule]()
+
+
+def step_traces(
+    rule: Rule, traces: Mapping[str, Tensor], pre: Tensor, post: Tensor, eta: Tensor | float
+) -> dict[str, Tensor]:
+    """Return the traces after one step of a rule, and check their names and shapes: the rule may be a user's.
+
+    Raises:
+        ValueError: a trace is missing or has another shape.
+    """
+    new = rule.step(traces, pre, post, eta)
+    if new.keys() != traces.keys():
+        raise ValueError(f"the rule returned {', '.join(new)}: expected {', '.join(traces)}")
+    for name, trace in traces.items():
+        if new[name].shape != trace.shape:
+            raise ValueError(
+                f"the rule returned a {name} of shape {tuple(new[name].shape)}: expected {tuple(trace.shape)}"
+            )
+    return new

@@ -1,9 +1,8 @@
-from functools import partial
-
 import pytest
 import torch
 
-from plastic_rl.rules import RULE_NAMES, clip, get_rule, hebb, oja
+from plastic_rl.choices import RULES
+from plastic_rl.rules import BUILT_IN, Clip, Hebb, Oja, Rule, get_rule, step_traces
 
 
 def one(number: float) -> torch.Tensor:
@@ -13,20 +12,20 @@ def one(number: float) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("rule", "trace", "pre", "post", "eta", "expected"),
     [
-        (hebb, 0.5, 2.0, 3.0, 0.1, 0.9 * 0.5 + 0.1 * 6),
-        (hebb, 0.5, 2.0, -3.0, 0.1, 0.9 * 0.5 - 0.1 * 6),
-        (hebb, 0.5, 0.0, 3.0, 0.1, 0.45),
-        (hebb, 0.5, 2.0, 3.0, 0.0, 0.5),
-        (hebb, 0.5, 2.0, 3.0, 1.0, 6.0),
-        (oja, 0.5, 2.0, 3.0, 0.1, 0.5 + 0.1 * 3 * (2 - 3 * 0.5)),
-        (oja, 0.5, 2.0, -3.0, 0.1, 0.5 - 0.1 * 3 * (2 + 3 * 0.5)),
-        (oja, 0.5, 2.0, 0.0, 0.1, 0.5),
-        (oja, 2.0 / 3.0, 2.0, 3.0, 0.1, 2.0 / 3.0),
-        (clip, 0.25, 2.0, 3.0, 0.1, 0.25 + 0.6),
-        (clip, 0.5, 2.0, 3.0, 0.1, 1.0),
-        (clip, -0.5, 2.0, -3.0, 0.1, -1.0),
-        (partial(clip, bound=2.0), 0.5, 2.0, 3.0, 0.1, 1.1),
-        (partial(clip, bound=0.3), 0.2, 2.0, -3.0, 0.1, -0.3),
+        (Hebb(), 0.5, 2.0, 3.0, 0.1, 0.9 * 0.5 + 0.1 * 6),
+        (Hebb(), 0.5, 2.0, -3.0, 0.1, 0.9 * 0.5 - 0.1 * 6),
+        (Hebb(), 0.5, 0.0, 3.0, 0.1, 0.45),
+        (Hebb(), 0.5, 2.0, 3.0, 0.0, 0.5),
+        (Hebb(), 0.5, 2.0, 3.0, 1.0, 6.0),
+        (Oja(), 0.5, 2.0, 3.0, 0.1, 0.5 + 0.1 * 3 * (2 - 3 * 0.5)),
+        (Oja(), 0.5, 2.0, -3.0, 0.1, 0.5 - 0.1 * 3 * (2 + 3 * 0.5)),
+        (Oja(), 0.5, 2.0, 0.0, 0.1, 0.5),
+        (Oja(), 2.0 / 3.0, 2.0, 3.0, 0.1, 2.0 / 3.0),
+        (Clip(), 0.25, 2.0, 3.0, 0.1, 0.25 + 0.6),
+        (Clip(), 0.5, 2.0, 3.0, 0.1, 1.0),
+        (Clip(), -0.5, 2.0, -3.0, 0.1, -1.0),
+        (Clip(bound=2.0), 0.5, 2.0, 3.0, 0.1, 1.1),
+        (Clip(0.3), 0.2, 2.0, -3.0, 0.1, -0.3),
     ],
 )
 def test_one_connection(rule, trace, pre, post, eta, expected):
@@ -34,13 +33,13 @@ def test_one_connection(rule, trace, pre, post, eta, expected):
     assert result.item() == pytest.approx(expected, abs=1e-15)
 
 
-@pytest.mark.parametrize("name", RULE_NAMES)
+@pytest.mark.parametrize("name", RULES)
 def test_the_first_index_is_pre_and_the_second_post(name):
     trace = get_rule(name)(torch.zeros(2, 3), torch.tensor([1.0, 0.0]), torch.tensor([0.0, 0.0, 2.0]), 0.25)
     assert trace.tolist() == [[0.0, 0.0, 0.5], [0.0, 0.0, 0.0]]
 
 
-@pytest.mark.parametrize("name", RULE_NAMES)
+@pytest.mark.parametrize("name", RULES)
 def test_leading_dimensions_are_a_batch(name):
     rule = get_rule(name)
     trace, pre, post = torch.randn(4, 5, 2, 3), torch.randn(4, 5, 2), torch.randn(4, 5, 3)
@@ -50,7 +49,7 @@ def test_leading_dimensions_are_a_batch(name):
             torch.testing.assert_close(together[i, j], rule(trace[i, j], pre[i, j], post[i, j], 0.1))
 
 
-@pytest.mark.parametrize("name", RULE_NAMES)
+@pytest.mark.parametrize("name", RULES)
 def test_eta_may_be_a_tensor_that_learns(name):
     eta = torch.tensor(0.1, requires_grad=True)
     trace, pre, post = torch.full((1, 1), 0.25), torch.tensor([2.0]), torch.tensor([3.0])
@@ -61,11 +60,11 @@ def test_eta_may_be_a_tensor_that_learns(name):
 
 def test_nothing_flows_through_a_clipped_trace():
     trace = torch.tensor([[0.25, 0.9]], requires_grad=True)
-    clip(trace, torch.tensor([2.0]), torch.tensor([3.0, 3.0]), 0.1).sum().backward()
+    Clip()(trace, torch.tensor([2.0]), torch.tensor([3.0, 3.0]), 0.1).sum().backward()
     assert trace.grad.tolist() == [[1.0, 0.0]]
 
 
-@pytest.mark.parametrize("name", RULE_NAMES)
+@pytest.mark.parametrize("name", RULES)
 def test_arguments_are_left_alone(name):
     arguments = torch.randn(2, 2), torch.randn(2), torch.randn(2)
     copies = [a.clone() for a in arguments]
@@ -75,17 +74,45 @@ def test_arguments_are_left_alone(name):
 
 
 def test_rules_are_found_by_name():
-    assert get_rule("hebb") is hebb
-    assert get_rule("oja") is oja
-    clipped = get_rule("clip", bound=0.5)(torch.zeros(1, 1), torch.tensor([9.0]), torch.tensor([9.0]), 1.0)
-    assert clipped.item() == 0.5
+    assert tuple(BUILT_IN) == RULES
+    assert get_rule("hebb") == Hebb()
+    assert get_rule("oja") == Oja()
+    assert get_rule("clip") == Clip(bound=1.0)
 
 
-def test_a_function_is_its_own_rule():
+def test_a_rule_object_is_its_own_rule():
+    rule = Clip(0.5)
+    assert get_rule(rule) is rule
+    assert rule(torch.zeros(1, 1), torch.tensor([9.0]), torch.tensor([9.0]), 1.0).item() == 0.5
+
+
+def test_a_function_becomes_a_rule():
     def mine(trace, pre, post, eta):
-        return trace
+        return trace - 1
 
-    assert get_rule(mine) is mine
+    rule = get_rule(mine)
+    assert rule.name == "mine"
+    assert rule(torch.ones(2, 2), torch.ones(2), torch.ones(2), 0.1).equal(torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_steps_the_trace_by_name(name):
+    trace, pre, post = torch.randn(2, 3), torch.randn(2), torch.randn(3)
+    stepped = step_traces(get_rule(name), {"trace": trace}, pre, post, 0.1)
+    assert stepped.keys() == {"trace"}
+    assert stepped["trace"].equal(get_rule(name)(trace, pre, post, 0.1))
+
+
+def test_a_rule_that_forgets_a_trace_is_refused():
+    class Forgetful(Rule):
+        name, traces = "forgetful", ("trace", "eligibility")
+
+        def step(self, traces, pre, post, eta):
+            return {"trace": traces["trace"]}
+
+    traces = dict.fromkeys(Forgetful.traces, torch.zeros(2, 2))
+    with pytest.raises(ValueError, match="the rule returned trace: expected trace, eligibility"):
+        step_traces(Forgetful(), traces, torch.zeros(2), torch.zeros(2), 0.1)
 
 
 def test_an_unknown_name_lists_the_known_ones():

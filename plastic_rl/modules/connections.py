@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
-from plastic_rl.rules import RULE_NAMES, Rule, get_rule
+from plastic_rl.rules import Clip, Rule, RuleFunction, TraceRule, get_rule
 
 Alpha = Literal["connection", "neuron", "shared"]
 
@@ -28,7 +28,7 @@ class PlasticConnections(nn.Module):
         self,
         pre: int,
         post: int,
-        rule: str | Rule,
+        rule: str | Rule | RuleFunction,
         alpha: Alpha,
         eta: float,
         learn_eta: bool,
@@ -36,13 +36,13 @@ class PlasticConnections(nn.Module):
         options: dict[str, Any],
     ) -> None:
         super().__init__()
-        get_rule(rule, bound)
         if alpha not in get_args(Alpha):
             raise ValueError(f"unknown alpha {alpha!r}: expected one of {', '.join(get_args(Alpha))}")
         if not 0 <= eta <= 1:
             raise ValueError(f"eta is {eta}: expected 0 to 1")
         shape = {"connection": (pre, post), "neuron": (1, post), "shared": (1,)}[alpha]
         self.rule, self.alpha_kind, self.bound = rule, alpha, bound
+        _ = self.trace_rule  # raises if there is no such rule
         self.w = nn.Parameter(torch.empty(pre, post, **options))
         self.alpha = nn.Parameter(torch.empty(shape, **options))
         initial_eta = torch.tensor(float(eta), **options)
@@ -50,6 +50,11 @@ class PlasticConnections(nn.Module):
             self.eta = nn.Parameter(initial_eta)
         else:
             self.register_buffer("eta", initial_eta)
+
+    @property
+    def trace_rule(self) -> TraceRule:
+        """The rule with its settings."""
+        return Clip(self.bound) if self.rule == "clip" else get_rule(self.rule)
 
     @property
     def initial_bound(self) -> float:
@@ -63,6 +68,6 @@ class PlasticConnections(nn.Module):
 
     def extra_repr(self) -> str:
         """Describe the layer in its ``repr``."""
-        rule = self.rule if isinstance(self.rule, str) else getattr(self.rule, "__name__", repr(self.rule))
-        text = f"rule={rule}, alpha={self.alpha_kind}, learn_eta={isinstance(self.eta, nn.Parameter)}"
-        return text + (f", bound={self.bound}" if rule == RULE_NAMES[2] else "")
+        rule = self.trace_rule
+        text = f"rule={rule.name}, alpha={self.alpha_kind}, learn_eta={isinstance(self.eta, nn.Parameter)}"
+        return text + (f", bound={rule.bound}" if isinstance(rule, Clip) else "")

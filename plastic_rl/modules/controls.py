@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from plastic_rl.choices import NONLINEARITIES
 from plastic_rl.modules.batching import check_shape, layout_of, unpack_state
 from plastic_rl.modules.stepping import ModuleStepper, Stepper
-from plastic_rl.ops.reference import NONLINEARITIES
+from plastic_rl.ops.reference import ACTIVATIONS
 
 
 class RNNState(NamedTuple):
@@ -191,7 +192,7 @@ class RNNCore(_Core):
             output, hidden = self.layer(input, state.hidden.unsqueeze(0))
             return output, RNNState(hidden.squeeze(0))
         layer: Any = self.layer  # its weights' names are made up as it is built, so that types cannot be checked
-        function = NONLINEARITIES[layer.nonlinearity]
+        function = ACTIVATIONS[layer.nonlinearity]
         net_input = layer.bias_hh_l0.expand(*input.shape[:2], -1)
         if self.input_size:
             net_input = net_input + F.linear(input, layer.weight_ih_l0, layer.bias_ih_l0)
@@ -280,7 +281,7 @@ class MemorylessCore(_Core):
         return self._call(input, state, episode_start)
 
     def _layer(self, input: Tensor, state: RNNState, clamp: Tensor | None) -> tuple[Tensor, RNNState]:
-        output = NONLINEARITIES[self.nonlinearity](self.layer(input))
+        output = ACTIVATIONS[self.nonlinearity](self.layer(input))
         return output, RNNState(output[-1])
 
     def _run(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from plastic_rl.modules.batching import check_shape
 from plastic_rl.modules.connections import Alpha, PlasticConnections
-from plastic_rl.rules import Rule, get_rule, updated
+from plastic_rl.rules import Rule, step_traces
 
 
 def _softmax(x: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class PlasticLinear(PlasticConnections):
             clamp = clamp.to(trace.dtype)
             free = clamp.isnan()
             some_free = free.flatten(1).any(1).tolist()
-        rule = get_rule(self.rule, self.bound)
+        rule = self.trace_rule
         outputs = []
         for t in range(steps):
             if clamp is not None and not some_free[t]:
@@ -143,7 +143,7 @@ class PlasticLinear(PlasticConnections):
                 if clamp is not None and free is not None:
                     output = torch.where(free[t], output, clamp[t])
             outputs.append(output)
-            trace = updated(rule, trace, input[t], output, self.eta)
+            trace = step_traces(rule, {"trace": trace}, input[t], output, self.eta)["trace"]
         return torch.stack(outputs) if outputs else input.new_zeros(0, batch, self.out_features), trace
 
     def extra_repr(self) -> str:

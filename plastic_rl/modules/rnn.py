@@ -5,12 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plastic_rl.choices import ENGINES, NONLINEARITIES, Engine
 from plastic_rl.modules.batching import Layout, check_shape, layout_of, unpack_state
 from plastic_rl.modules.connections import Alpha, PlasticConnections
 from plastic_rl.modules.stepping import ModuleStepper, Stepper, check_step
-from plastic_rl.ops.reference import NONLINEARITIES
-from plastic_rl.ops.rnn import ENGINES, Engine, PlasticState, plastic_rnn, why_not_fused
-from plastic_rl.rules import Rule
+from plastic_rl.ops.engines import why_not_fused
+from plastic_rl.ops.rnn import PlasticState, plastic_rnn
+from plastic_rl.rules import Rule, RuleFunction
 
 
 class _Plastic(PlasticConnections):
@@ -20,7 +21,7 @@ class _Plastic(PlasticConnections):
         self,
         input_size: int,
         hidden_size: int,
-        rule: str | Rule = "hebb",
+        rule: str | Rule | RuleFunction = "hebb",
         alpha: Alpha = "connection",
         nonlinearity: str = "tanh",
         eta: float = 0.01,
@@ -66,7 +67,7 @@ class _Plastic(PlasticConnections):
         self._check_state(state, state.hidden.shape[:-1])
         if steps < 1:
             raise ValueError(f"steps is {steps}: expected at least 1")
-        if self.engine in ("reference", "traceless") or why_not_fused(self.w, self.rule):
+        if self.engine in ("reference", "traceless") or why_not_fused(self.w, self.trace_rule):
             return ModuleStepper(self._run, state, self.input_size)
         return _FusedStepper(self, state, steps)
 
@@ -107,12 +108,12 @@ class _Plastic(PlasticConnections):
             self.w,
             self.alpha,
             self.eta,
-            *state,
-            rule=self.rule,
+            state.hidden,
+            state.trace,
+            rule=self.trace_rule,
             nonlinearity=self.nonlinearity,
             clamp=clamp,
             episode_start=episode_start,
-            bound=self.bound,
             engine=self.engine,
         )
 
@@ -121,11 +122,12 @@ class _FusedStepper(Stepper):
     """The fused engine's steps behind a layer's input weights."""
 
     def __init__(self, layer: _Plastic, state: PlasticState, steps: int) -> None:
-        from plastic_rl.ops.cpu.autograd import Stepper as Fused  # loads Numba
+        from plastic_rl.ops.cpu.stepper import Stepper as Fused  # loads Numba
 
-        assert isinstance(layer.rule, str)
         self._layer, self._first = layer, state
-        self._fused = Fused(steps, layer.w, layer.alpha, layer.eta, *state, layer.rule, layer.nonlinearity, layer.bound)
+        self._fused = Fused(
+            steps, layer.w, layer.alpha, layer.eta, state.hidden, state.trace, layer.trace_rule, layer.nonlinearity
+        )
 
     def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
         check_step(input, episode_start, self._first.hidden.shape[0], self._layer.input_size)
@@ -189,7 +191,7 @@ class PlasticRNN(_Plastic):
         self,
         input_size: int,
         hidden_size: int,
-        rule: str | Rule = "hebb",
+        rule: str | Rule | RuleFunction = "hebb",
         alpha: Alpha = "connection",
         nonlinearity: str = "tanh",
         eta: float = 0.01,

@@ -1,13 +1,13 @@
-"""The reference engine: the rules, stepped under autograd. Slow, on any device, and the truth."""
+"""The reference engine: the rules, stepped under autograd. It is slow, runs on any device, and defines the truth."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from plastic_rl.rules import Rule, updated
+from plastic_rl.rules import Rule, step_traces
 
-NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
 
 
 def sequence(
@@ -16,29 +16,31 @@ def sequence(
     alpha: Tensor,
     eta: Tensor,
     hidden: Tensor,
-    trace: Tensor,
+    traces: Mapping[str, Tensor],
     rule: Rule,
     nonlinearity: str,
     clamp: Tensor | None,
     episode_start: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Run eq. 1 and a rule over a whole sequence. Shapes as in ``plastic_rl.ops.plastic_rnn``.
+) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
+    """Run eq. 1 and a rule over a whole sequence. Shapes are those of ``plastic_rl.ops.plastic_rnn``.
+
+    traces: all ``(B, N, N)`` tensors that the rule carries, by name. All are zero at an episode's start.
 
     Returns:
-        outputs (T, B, N), the last hidden state (B, N) and the last trace (B, N, N).
+        The outputs (T, B, N), the last hidden state (B, N) and the last traces, by name.
     """
-    activation = NONLINEARITIES[nonlinearity]
+    activation = ACTIVATIONS[nonlinearity]
     outputs = []
     for t in range(u.shape[0]):
         if episode_start is not None:
             start = episode_start[t]
             hidden = torch.where(start[:, None], 0.0, hidden)
-            trace = torch.where(start[:, None, None], 0.0, trace)
-        recurrent = (hidden.unsqueeze(1) @ (w + alpha * trace)).squeeze(1)
+            traces = {name: torch.where(start[:, None, None], 0.0, trace) for name, trace in traces.items()}
+        recurrent = (hidden.unsqueeze(1) @ (w + alpha * traces["trace"])).squeeze(1)
         x = activation(u[t] + recurrent)
         if clamp is not None:
             x = torch.where(clamp[t].isnan(), x, clamp[t])
-        trace = updated(rule, trace, hidden, x, eta)
+        traces = step_traces(rule, traces, hidden, x, eta)
         hidden = x
         outputs.append(x)
-    return torch.stack(outputs), hidden, trace
+    return torch.stack(outputs), hidden, traces

@@ -1,18 +1,14 @@
 """How a whole sequence of a plastic recurrent network is computed, forward and backward."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from plastic_rl.ops import reference, traceless
-from plastic_rl.rules import RULE_NAMES, Rule, get_rule
-
-Engine = Literal["auto", "reference", "fused", "traceless"]
-
-ENGINES = get_args(Engine)
-TRACELESS_FROM = 4  # neurons per step that is not all clamped, from which the traceless engine is the faster one
+from plastic_rl.checks import check_choice
+from plastic_rl.choices import ENGINES, NONLINEARITIES, Engine
+from plastic_rl.ops.engines import Arguments, choose
+from plastic_rl.rules import Rule, RuleFunction, get_rule
 
 
 class PlasticState(NamedTuple):
@@ -34,14 +30,13 @@ def plastic_rnn(
     hidden: Tensor,
     trace: Tensor,
     *,
-    rule: str | Rule = "hebb",
+    rule: str | Rule | RuleFunction = "hebb",
     nonlinearity: str = "tanh",
     clamp: Tensor | None = None,
     episode_start: Tensor | None = None,
-    bound: float = 1.0,
     engine: Engine = "auto",
 ) -> tuple[Tensor, PlasticState]:
-    r"""A sequence of a fully recurrent plastic network (Miconi et al. 2018, eq. 1 and 2).
+    r"""Run a fully recurrent plastic network over a whole sequence (Miconi et al. 2018, eq. 1 and 2).
 
     At every step, :math:`x_j(t) = f(u_j(t) + \sum_i x_i(t-1) (w_{ij} + \alpha_{ij} H_{ij}(t)))`, and then the
     trace :math:`H` changes by the rule. Gradients flow to every float tensor among the arguments, through the
@@ -51,26 +46,26 @@ def plastic_rnn(
         u: ``(T, B, N)``, net input of every neuron from outside the network.
         w: ``(N, N)``, fixed weights, ``[pre i, post j]``.
         alpha: plasticity coefficients, broadcast to ``(N, N)``: that shape for one per connection, ``(1, N)`` for
-            one per (post) neuron, ``(1,)`` for one for all.
+            one per (post) neuron, ``(1,)`` for one that all connections share.
         eta: scalar, the learning rate of the trace.
         hidden: ``(B, N)``, activity before the first step.
         trace: ``(B, N, N)``, trace before the first step.
-        rule: ``"hebb"``, ``"oja"``, ``"clip"``, or a function like those in ``plastic_rl.rules`` (computed by the
-            reference engine).
+        rule: ``"hebb"``, ``"oja"`` or ``"clip"``; an object from ``plastic_rl.rules`` that holds a rule's settings,
+            such as ``Clip(bound=0.5)``; or a function ``rule(trace, pre, post, eta) -> trace``, which the reference
+            engine computes.
         nonlinearity: ``"tanh"`` or ``"relu"``.
         clamp: ``(T, B, N)`` or None. A neuron takes this value instead of f(...), unless it is NaN.
         episode_start: ``(T, B)`` booleans or None. Where true, hidden and trace are zero before that step.
-        bound: of the ``clip`` rule: the trace stays within [-bound, bound].
         engine: ``"reference"`` steps the rule under autograd, on any device and dtype. ``"fused"`` runs compiled
-            kernels: CPU, float32 and float64. ``"traceless"`` forms no trace but the last: rule hebb, alpha per neuron
-            or shared, no episode_start; any device and dtype. ``"auto"`` takes the fastest that can do the job; under
-            ``torch.func`` and in forward mode that is the reference engine.
+            kernels on the CPU, in float32 and float64. ``"traceless"`` forms only the last trace; it takes the rule
+            hebb, one alpha per neuron or for all, no episode_start, and any device and dtype. ``"auto"`` takes the
+            fastest engine that can do the job; under ``torch.func`` and in forward mode that is the reference engine.
 
     Returns:
         The outputs ``(T, B, N)`` and the state after the last step. The arguments are left as they were.
 
     Raises:
-        ValueError: a shape does not fit, or a name is unknown, or the engine cannot do the job: says why.
+        ValueError: a shape does not fit, a name is unknown, or the engine cannot do the job; the message says why.
         TypeError: dtypes or devices differ.
 
     Example:
@@ -85,73 +80,11 @@ def plastic_rnn(
     """
     eta = torch.as_tensor(eta, dtype=u.dtype, device=u.device)
     _check(u, w, alpha, eta, hidden, trace, clamp, episode_start)
-    function = get_rule(rule, bound)
-    if nonlinearity not in reference.NONLINEARITIES:
-        raise ValueError(
-            f"unknown nonlinearity {nonlinearity!r}: expected one of {', '.join(reference.NONLINEARITIES)}"
-        )
-    if engine not in ENGINES:
-        raise ValueError(f"unknown engine {engine!r}: expected one of {', '.join(ENGINES)}")
-
-    obstacles = {"fused": why_not_fused(u, rule), "traceless": why_not_traceless(alpha, rule, episode_start)}
-    if not torch.compiler.is_compiling() and _transforming():
-        transformed = "cannot be transformed by torch.func, nor differentiated in forward mode"
-        obstacles = {name: obstacle or transformed for name, obstacle in obstacles.items()}
-    if obstacle := obstacles.get(engine):
-        raise ValueError(f"engine {engine!r} {obstacle}; use engine='auto' or 'reference'")
-    if engine == "auto":
-        # Without a trace, all steps are kept, and a step that is not held looks at those before it; with one, at all
-        # neurons: whatever is less.
-        if (
-            not obstacles["traceless"]
-            and not u.is_meta
-            and u.shape[0] <= u.shape[2]
-            and (TRACELESS_FROM * sum(traceless.free_steps(u.shape[0], clamp)) <= u.shape[2])
-        ):
-            engine = "traceless"
-        else:
-            engine = "reference" if obstacles["fused"] else "fused"
-    if engine == "fused":
-        from plastic_rl.ops.cpu import autograd  # loads Numba
-
-        assert isinstance(rule, str)
-        outputs, hidden, trace = autograd.sequence(
-            u, w, alpha, eta, hidden, trace, rule, nonlinearity, clamp, episode_start, bound
-        )
-    elif engine == "traceless":
-        outputs, hidden, trace = traceless.sequence(u, w, alpha, eta, hidden, trace, nonlinearity, clamp)
-    else:
-        outputs, hidden, trace = reference.sequence(
-            u, w, alpha, eta, hidden, trace, function, nonlinearity, clamp, episode_start
-        )
+    arguments = Arguments(u, w, alpha, eta, hidden, trace, get_rule(rule), nonlinearity, clamp, episode_start)
+    check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
+    check_choice("engine", engine, ENGINES)
+    outputs, hidden, trace = choose(engine, arguments).run(arguments)
     return outputs, PlasticState(hidden, trace)
-
-
-def _transforming() -> bool:
-    """Whether a transform of torch.func or forward-mode differentiation goes on, which sees PyTorch's own ops only."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-
-
-def why_not_fused(u: Tensor, rule: str | Rule) -> str:
-    """Say what keeps the fused engine from an input like this and a rule, or nothing."""
-    if rule not in RULE_NAMES:
-        return f"knows the rules {', '.join(RULE_NAMES)} and not a function of your own"
-    if u.device.type != "cpu":
-        return f"runs on the CPU and the input is on {u.device}"
-    if u.dtype not in (torch.float32, torch.float64):
-        return f"computes in float32 and float64 and the input is {u.dtype}"
-    return ""
-
-
-def why_not_traceless(alpha: Tensor, rule: str | Rule, episode_start: Tensor | None) -> str:
-    """Say what keeps the traceless engine from an alpha like this, a rule and starts of episodes, or nothing."""
-    if rule != "hebb":
-        return "knows the rule hebb only"
-    if alpha.ndim > 1 and alpha.shape[-2] != 1:
-        return "takes one alpha for all connections, or one per post neuron, and not one per connection"
-    if episode_start is not None:
-        return "runs one episode in a sequence and takes no episode_start"
-    return ""
 
 
 def _check(

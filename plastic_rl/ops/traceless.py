@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.reference import NONLINEARITIES
+from plastic_rl.ops.reference import ACTIVATIONS
 
 
 def sequence(
@@ -78,7 +78,7 @@ class _Sequence(torch.autograd.Function):
         that step k made: weights ``(T + 1, T)``; of the first trace: kept ``(T + 1,)``.
         """
         ctx.set_materialize_grads(False)
-        activation = NONLINEARITIES[nonlinearity]
+        activation = ACTIVATIONS[nonlinearity]
         steps, batch, n = u.shape
         x, p = u.new_empty(2, batch, steps, n)
         m, alike = u.new_zeros(batch, steps, n), u.new_zeros(batch, steps, steps)

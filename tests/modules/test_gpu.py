@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from plastic_rl import PlasticLinear, PlasticRNN
-from plastic_rl.rules import RULE_NAMES
+from plastic_rl.choices import RULES
 
 from .test_stepping import CORES as STEPPED
 from .test_stepping import I, N, T
@@ -47,7 +47,7 @@ def test_cores(name, options):
 
 
 @pytest.mark.parametrize("alpha", ["connection", "neuron", "shared"])
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 def test_a_plastic_output_layer(rule, alpha):
     layer, input = PlasticLinear(I, N, rule=rule, alpha=alpha, eta=0.3), torch.randn(T, B, I)
     clamp = torch.where(torch.rand(T, B, N) < 0.5, 1.0, torch.nan).double()

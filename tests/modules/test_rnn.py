@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from plastic_rl import PlasticRNN, PlasticRNNCell
+from plastic_rl.choices import RULES
 from plastic_rl.modules.controls import count_parameters
 from plastic_rl.ops import PlasticState, plastic_rnn
-from plastic_rl.rules import RULE_NAMES, hebb
+from plastic_rl.rules import Clip, Hebb
 
 T, B, I, N = 7, 3, 4, 6  # noqa: E741
 
@@ -16,6 +17,11 @@ T, B, I, N = 7, 3, 4, 6  # noqa: E741
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+
+
+def hebbian(trace, pre, post, eta):
+    """A rule of the user's own, which happens to be hebb."""
+    return Hebb()(trace, pre, post, eta)
 
 
 def draw_state(batch: int = B) -> PlasticState:
@@ -27,7 +33,7 @@ def assert_same(actual, expected):
     torch.testing.assert_close(tuple(actual[1]), tuple(expected[1]))
 
 
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 def test_the_layer_is_the_op_behind_input_weights(rule, nonlinearity):
     rnn = PlasticRNN(I, N, rule=rule, nonlinearity=nonlinearity, eta=0.2, bound=0.5)
@@ -37,7 +43,7 @@ def test_the_layer_is_the_op_behind_input_weights(rule, nonlinearity):
     u = input @ rnn.encode.weight.T + rnn.encode.bias
     expected = plastic_rnn(
         u, rnn.w, rnn.alpha, 0.2, *state,
-        rule=rule, nonlinearity=nonlinearity, bound=0.5, clamp=clamp, episode_start=starts,
+        rule=Clip(0.5) if rule == "clip" else rule, nonlinearity=nonlinearity, clamp=clamp, episode_start=starts,
     )  # fmt: skip
     assert_same(rnn(input, state, clamp=clamp, episode_start=starts), expected)
 
@@ -154,7 +160,9 @@ def test_constrained_eta_lies_between_0_and_1(eta, constrained, learn_eta):
             PlasticRNN(I, N, eta=eta)
 
 
-@pytest.mark.parametrize("options", [{}, {"rule": "clip", "bound": 0.5, "alpha": "neuron"}, {"rule": hebb}])
+@pytest.mark.parametrize(
+    "options", [{}, {"rule": "clip", "bound": 0.5, "alpha": "neuron"}, {"rule": Clip(0.5)}, {"rule": hebbian}]
+)
 def test_copies_compute_the_same(tmp_path, options):
     rnn, input = PlasticRNN(I, N, **options), torch.randn(T, B, I)
     torch.save(rnn.state_dict(), tmp_path / "rnn.pt")
@@ -219,11 +227,8 @@ def test_repr_tells_what_matters():
 
 
 def test_a_rule_of_your_own():
-    def mine(trace, pre, post, eta):
-        return hebb(trace, pre, post, eta)
-
     rnn, input = PlasticRNN(I, N), torch.randn(T, B, I)
-    other = PlasticRNN(I, N, rule=mine)
+    other = PlasticRNN(I, N, rule=hebbian)
     other.load_state_dict(rnn.state_dict())
     assert_same(other(input), rnn(input))
 

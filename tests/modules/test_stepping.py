@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from plastic_rl import LSTMCore, MemorylessCore, PlasticRNN, RNNCore
+from plastic_rl.choices import RULES
 from plastic_rl.ops import PlasticState
-from plastic_rl.rules import RULE_NAMES, hebb
+from plastic_rl.rules import Hebb
 
 T, I, N = 9, 4, 17  # noqa: E741
 
@@ -17,11 +18,16 @@ def seed():
     torch.manual_seed(0)
 
 
+def hebbian(trace, pre, post, eta):
+    """A rule of the user's own, which happens to be hebb."""
+    return Hebb()(trace, pre, post, eta)
+
+
 CORES = {
-    **{rule: lambda rule=rule: PlasticRNN(I, N, rule=rule, eta=0.3, bound=0.3) for rule in RULE_NAMES},
+    **{rule: lambda rule=rule: PlasticRNN(I, N, rule=rule, eta=0.3, bound=0.3) for rule in RULES},
     "relu": lambda: PlasticRNN(I, N, nonlinearity="relu"),
     "reference": lambda: PlasticRNN(I, N, engine="reference"),
-    "function": lambda: PlasticRNN(I, N, rule=hebb),
+    "function": lambda: PlasticRNN(I, N, rule=hebbian),
     "rnn": lambda: RNNCore(I, N),
     "lstm": lambda: LSTMCore(I, N),
     "memoryless": lambda: MemorylessCore(I, N),

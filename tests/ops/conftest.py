@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from plastic_rl.ops import plastic_rnn
+from plastic_rl.rules import Clip
 
 ALPHA_SHAPES = {"connection": ("N", "N"), "neuron": (1, "N"), "shared": (1,)}
 
@@ -19,8 +20,11 @@ class Problem:
 
     @classmethod
     def draw(
-        cls, T, B, N, *, dtype=torch.float64, alpha="connection", eta=0.1, clamps=False, starts=False, seed=0, **options
-    ):
+        cls, T, B, N, *, dtype=torch.float64, alpha="connection", eta=0.1, clamps=False, starts=False, seed=0,
+        rule="hebb", bound=None, **options
+    ):  # fmt: skip
+        """Draw a problem; ``bound`` is that of the rule clip, and no matter to others."""
+        options["rule"] = Clip(bound) if rule == "clip" and bound is not None else rule
         generator = torch.Generator().manual_seed(seed)
 
         def normal(*shape):

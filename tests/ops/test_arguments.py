@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plastic_rl import PlasticLinear
-from plastic_rl.ops import plastic_rnn
-from plastic_rl.rules import hebb
+from plastic_rl.ops import plastic_rnn, reference
+from plastic_rl.rules import Clip, Hebb, Rule
 
 T, B, N = 4, 2, 3
 
@@ -76,10 +76,71 @@ def test_an_unknown_name_lists_the_known_ones(name, message):
 
 
 @pytest.mark.parametrize("bound", [-1.0, float("nan")])
+def test_a_bound_must_leave_room(bound):
+    with pytest.raises(ValueError, match=f"bound is {bound}: expected at least 0"):
+        Clip(bound)
+
+
 @pytest.mark.parametrize("engine", ["reference", "fused"])
-def test_a_bound_must_leave_room(engine, bound):
-    with pytest.raises(ValueError, match="bound"):
-        plastic_rnn(**arguments(), rule="clip", bound=bound, engine=engine)
+def test_a_rule_object_brings_its_settings(engine):
+    given = {**arguments(), "u": torch.full((T, B, N), 9.0, dtype=torch.float64), "eta": 1.0}
+    assert plastic_rnn(**given, rule=Clip(0.3), engine=engine)[1].trace.max() == 0.3
+    assert plastic_rnn(**given, rule="clip", engine=engine)[1].trace.max() == 1
+
+
+class SlowHebb(Hebb):
+    """A subclass of a rule that computes something else."""
+
+    def __call__(self, trace, pre, post, eta):
+        return super().__call__(trace, pre, post, eta / 2)
+
+
+def test_a_subclass_of_a_rule_computes_its_own_results():
+    given = {**arguments(), "alpha": torch.full((1,), 0.1, dtype=torch.float64)}
+    expected = plastic_rnn(**{**given, "eta": 0.05})
+    torch.testing.assert_close(plastic_rnn(**given, rule=SlowHebb()), expected)
+    for engine in ("fused", "traceless"):
+        with pytest.raises(ValueError, match=f"engine '{engine}' knows the rule"):
+            plastic_rnn(**given, rule=SlowHebb(), engine=engine)
+
+
+class Eligibility(Rule):
+    """Retroactive learning with a constant modulator: the trace follows a second tensor, the eligibility."""
+
+    name = "retroactive"
+    traces = ("trace", "eligibility")
+
+    def step(self, traces, pre, post, eta):
+        return {
+            "trace": traces["trace"] + 0.5 * traces["eligibility"],
+            "eligibility": Hebb()(traces["eligibility"], pre, post, eta),
+        }
+
+
+def test_the_reference_engine_steps_all_traces_of_a_rule_by_name():
+    given = arguments()
+    starts = torch.zeros(T, B, dtype=torch.bool)
+    starts[2, 1] = True
+    traces = {"eligibility": given["trace"] * 2, "trace": given.pop("trace")}
+    outputs, hidden, last = reference.sequence(**given, traces=traces, rule=Eligibility(), nonlinearity="tanh",
+                                               clamp=None, episode_start=starts)  # fmt: skip
+    x, trace, eligibility = given["hidden"], traces["trace"], traces["eligibility"]
+    for t in range(T):
+        x, trace, eligibility = (torch.where(starts[t].view(B, *[1] * (s.ndim - 1)), 0.0, s)
+                                 for s in (x, trace, eligibility))  # fmt: skip
+        z = given["u"][t] + torch.einsum("bi,bij->bj", x, given["w"] + given["alpha"] * trace)
+        trace = trace + 0.5 * eligibility
+        eligibility = 0.9 * eligibility + 0.1 * torch.einsum("bi,bj->bij", x, z.tanh())
+        x = z.tanh()
+        torch.testing.assert_close(outputs[t], x)
+    torch.testing.assert_close((hidden, last["trace"], last["eligibility"]), (x, trace, eligibility))
+
+
+def test_a_rule_with_a_second_trace_is_refused_where_only_one_is_carried():
+    with pytest.raises(ValueError, match=r"retroactive carries trace, eligibility: expected .* the trace only"):
+        plastic_rnn(**arguments(), rule=Eligibility())
+    with pytest.raises(ValueError, match="rule retroactive carries trace, eligibility"):
+        PlasticLinear(3, 4, rule=Eligibility())
 
 
 def decaying(trace, pre, post, eta):
@@ -116,8 +177,8 @@ def test_a_rule_of_your_own():
     outputs.sum().backward()
     assert given["alpha"].grad.count_nonzero() == N * N
 
-    mine, theirs = plastic_rnn(**arguments(), rule=hebb), plastic_rnn(**arguments(), rule="hebb")
-    torch.testing.assert_close(mine, theirs)
+    mine = plastic_rnn(**arguments(), rule=lambda *arguments: Hebb()(*arguments))
+    torch.testing.assert_close(mine, plastic_rnn(**arguments(), rule="hebb"))
 
 
 @pytest.mark.parametrize("wrong", [lambda trace, *_: trace.sum(), lambda trace, *_: trace[..., :1]])

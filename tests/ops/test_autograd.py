@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import forward_ad
 
-from plastic_rl.rules import RULE_NAMES
+from plastic_rl.choices import RULES
 
 ARGUMENTS = ["u", "w", "alpha", "eta", "hidden", "trace", "clamp"]
 
@@ -21,7 +21,7 @@ def test_each_gradient_alone(Problem, argument):
 
 
 @pytest.mark.parametrize("used", [0, 1, 2], ids=["outputs", "hidden", "trace"])
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 def test_results_that_the_loss_leaves_out_add_nothing(Problem, rule, used):
     gradients = []
     for engine in ("fused", "reference"):

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from plastic_rl.choices import RULES
 from plastic_rl.ops import plastic_rnn
-from plastic_rl.ops.cpu import autograd as fused_cpu
-from plastic_rl.rules import RULE_NAMES
+from plastic_rl.ops.cpu import autograd, blocks
 
 # (steps, batch, neurons): one step, an odd square root, groups of episodes, padded rows and columns.
 SHAPES = [
@@ -60,7 +60,7 @@ def test_a_clamped_neuron_takes_its_value_and_the_others_their_own(engine):
     assert state.trace.tolist() == [[[5.0, 1.0], [5.0, 1.0]]]
 
 
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_engines_agree(Problem, assert_close, shape, rule):
     problem = Problem.draw(*shape, rule=rule, bound=0.4, clamps=True, starts=True)
@@ -69,7 +69,7 @@ def test_engines_agree(Problem, assert_close, shape, rule):
         assert_close(problem.to(dtype).solve("fused"), expected, tolerance)
 
 
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(
     ("nonlinearity", "alpha", "clamps", "starts"),
     list(itertools.product(["tanh", "relu"], ["connection", "neuron", "shared"], [False, True], [False, True])),
@@ -82,7 +82,7 @@ def test_engines_agree_whatever_the_options(Problem, assert_close, rule, nonline
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("shape", [(40, 5, 17), (20, 1, 300)], ids=str)
 def test_a_gpu_agrees(Problem, assert_close, shape, rule):
     problem = Problem.draw(*shape, rule=rule, bound=0.4, clamps=True, starts=True)
@@ -91,7 +91,7 @@ def test_a_gpu_agrees(Problem, assert_close, shape, rule):
         assert_close(problem.to(dtype, "cuda").solve("auto"), expected, tolerance)
 
 
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 def test_engines_agree_whatever_the_length(Problem, assert_close, rule):
     """However the steps fall into the segments whose traces are remade, the last of them cut short or not."""
     for steps in range(1, 31):
@@ -107,7 +107,7 @@ def test_alpha_broadcasts_as_in_pytorch(Problem, assert_close, shape):
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.9, 1.0])
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 def test_engines_agree_whatever_eta(Problem, assert_close, rule, eta):
     """Nothing divides by 1 - eta or expands in it: a large eta is as exact as a small one."""
     problem = Problem.draw(40, 3, 17, rule=rule, eta=eta, bound=0.4, clamps=True, starts=True)
@@ -115,11 +115,11 @@ def test_engines_agree_whatever_eta(Problem, assert_close, rule, eta):
 
 
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 def test_wide_networks_in_chunks_agree(Problem, assert_close, monkeypatch, two_threads, rule, nonlinearity):
     """Four chunks of rows, the last one not full, shared by two threads."""
-    monkeypatch.setattr(fused_cpu, "CHUNK", 16)
-    monkeypatch.setattr(fused_cpu, "SMALL", 0)
+    monkeypatch.setattr(blocks, "CHUNK", 16)
+    monkeypatch.setattr(blocks, "SMALL", 0)
     for batch in (1, 5):
         problem = Problem.draw(17, batch, 60, rule=rule, nonlinearity=nonlinearity, bound=0.4, clamps=True, starts=True)
         assert_close(problem.solve("fused"), problem.solve("reference"), TOLERANCE[torch.float64])
@@ -133,7 +133,7 @@ def test_wide_networks_agree(Problem, assert_close, two_threads, batch):
         assert_close(problem.to(dtype).solve("fused"), expected, tolerance)
 
 
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 def test_no_element_is_left_unwritten(Problem, assert_close, monkeypatch, rule):
     """Every buffer begins as NaN, so that one that shows in a result was read before it was written."""
 
@@ -154,9 +154,10 @@ def test_no_element_is_left_unwritten(Problem, assert_close, monkeypatch, rule):
             array.fill(numpy.nan)
         return array
 
-    numpy, empty = fused_cpu.np, fused_cpu.empty
-    monkeypatch.setattr(fused_cpu, "empty", lambda *args: poison(empty(*args)))
-    monkeypatch.setattr(fused_cpu, "np", PoisonedNumpy())
+    numpy, empty = blocks.np, blocks.empty
+    for module in (blocks, autograd):
+        monkeypatch.setattr(module, "empty", lambda *args: poison(empty(*args)))
+        monkeypatch.setattr(module, "np", PoisonedNumpy())
     for shape in [(1, 1, 1), (10, 9, 17), (7, 1, 60)]:
         for options in itertools.product([False, True], repeat=2):
             problem = Problem.draw(*shape, rule=rule, clamps=options[0], starts=options[1])
@@ -166,7 +167,7 @@ def test_no_element_is_left_unwritten(Problem, assert_close, monkeypatch, rule):
 
 
 @pytest.mark.parametrize("engine", ["reference", "fused"])
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 def test_two_calls_that_pass_the_state_on_are_one_long_call(Problem, assert_close, rule, engine):
     problem = Problem.draw(20, 3, 9, rule=rule, bound=0.4, clamps=True, starts=True)
     whole = problem.solve(engine)
@@ -184,7 +185,7 @@ def test_two_calls_that_pass_the_state_on_are_one_long_call(Problem, assert_clos
 
 
 @pytest.mark.parametrize("engine", ["reference", "fused"])
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 def test_an_episode_starts_as_if_from_nothing(Problem, rule, engine):
     problem = Problem.draw(9, 2, 5, rule=rule)
     starts = torch.zeros(9, 2, dtype=torch.bool)
@@ -206,7 +207,7 @@ def test_what_came_before_an_episode_does_not_reach_it(Problem):
         assert clean.isfinite().all()
 
 
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("engine", ["reference", "fused"])
 def test_gradients_by_finite_differences(Problem, rule, engine):
     problem = Problem.draw(4, 2, 3, rule=rule, bound=0.4, clamps=True, starts=True)
@@ -230,7 +231,7 @@ def test_nan_shows_where_the_reference_has_it(Problem, argument, dtype, nonlinea
             assert result.isnan().equal(expected[name].isnan()), name
 
 
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 def test_nan_stays_within_its_episode(Problem, rule):
     problem = Problem.draw(6, 9, 17, rule=rule)
     problem.tensors["u"][2, 4, 0] = float("nan")
@@ -243,7 +244,7 @@ def test_nan_stays_within_its_episode(Problem, rule):
     assert solution["gradient of eta"].isnan()
 
 
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 def test_nan_gradients_show(Problem, rule):
     problem = Problem.draw(6, 2, 5, rule=rule)
     problem.upstream[0][3, 1, 2] = float("nan")
@@ -263,7 +264,7 @@ def test_float32_tanh_is_as_good_as_its_format(Problem):
 
 @pytest.mark.parametrize("shape", [(40, 30, 60), (40, 1, 60), (9, 1, 530), (3, 30, 530)], ids=str)
 def test_bits_do_not_depend_on_the_number_of_threads(Problem, monkeypatch, two_threads, shape):
-    monkeypatch.setattr(fused_cpu, "SMALL", 0)
+    monkeypatch.setattr(blocks, "SMALL", 0)
     problem = Problem.draw(*shape, dtype=torch.float32, clamps=True, starts=True)
     two = problem.solve()
     torch.set_num_threads(1)
@@ -273,7 +274,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(Problem, monkeypatch, two_t
 
 
 def test_a_thread_that_waited_for_long_goes_on_where_it_stood(two_threads):
-    plan = fused_cpu._Plan(10, 1, 600)
+    plan = blocks.Plan(10, 1, 600)
     calls = []
 
     def steps(buffer, group, at, c0, c1, meeting, parties):
@@ -304,7 +305,7 @@ def test_callers_at_the_same_time_do_not_wait_for_each_other(monkeypatch):
             barrier.wait(timeout=10)
             met.append(first)
 
-        fused_cpu._share_out(share, 3, 3)
+        blocks.share_out(share, 3, 3)
 
     callers = [threading.Thread(target=call) for _ in range(2)]
     for caller in callers:
@@ -315,7 +316,7 @@ def test_callers_at_the_same_time_do_not_wait_for_each_other(monkeypatch):
 
 
 def test_an_interrupted_thread_is_not_waited_for(two_threads):
-    plan = fused_cpu._Plan(10, 1, 600)
+    plan = blocks.Plan(10, 1, 600)
 
     def steps(buffer, group, at, c0, c1, meeting, parties):
         if c0 == 0:

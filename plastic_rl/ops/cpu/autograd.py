@@ -1,236 +1,91 @@
-"""The fused CPU engine: one pass over the trace per step, forward and backward, on all cores.
+"""The fused engine: from tensors to the kernels' arrays and back, and what autograd needs to know.
 
-This module turns tensors into arrays, deals blocks of work to threads and tells autograd about the result. The
-mathematics is in ``kernels_cpu.py``, its derivation in README.md.
+The mathematics is in ``kernels.py``; plastic_rl/ops/README.md derives it.
 """
 
-import math
-import os
-import sys
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-import numba.core.event
 import numpy as np
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.cpu import kernels as kernels_cpu
+from plastic_rl.ops.cpu import kernels
+from plastic_rl.ops.cpu.blocks import Plan
+from plastic_rl.ops.cpu.compilation import announce
 from plastic_rl.ops.cpu.memory import empty, zeros
-from plastic_rl.ops.cpu.threads import get_num_threads
 from plastic_rl.ops.cpu.vectors import BYTES
-from plastic_rl.rules import get_rule
+from plastic_rl.rules import Clip, Hebb, TraceRule
 
-APART = 32  # sums of several episodes lie so far apart that no two threads write to one cache line
-CHUNK = 256  # rows in a block of a wide network
-MAX_GROUP = 4  # episodes that share a pass over w and alpha ...
-GROUP_SIZE = 1 << 16  # ... while their traces have at most this many entries, so that all stays in a core's cache
-WIDTH = BYTES // 4  # the dimension of post neurons is padded to a multiple of this: whole vectors
-HELD_STRIDE = 16  # kernels_cpu.STRIDE where most steps are held, and few traces are read
-STEP_SMALL = 1 << 20  # connections x episodes below which one step is not worth waking a second thread
-SMALL = 1 << 16  # connections x episodes x steps below which a second thread costs more than it saves
-
-_ALONE = np.zeros(1, np.int64)  # the meeting of a thread that meets no other
+announce()
 
 
-class _Announcer(numba.core.event.Listener):
-    """Says, once a process, that kernels are being compiled: the first use takes some seconds."""
+class Problem(NamedTuple):
+    """What the forward and the backward kernel both take; post neurons are padded to the plan's width m."""
 
-    said = False
-
-    def on_start(self, event: Any) -> None:
-        dispatcher = event.data.get("dispatcher")
-        if not self.said and getattr(dispatcher, "__module__", None) == kernels_cpu.__name__:
-            type(self).said = True
-            folder = dispatcher.stats.cache_path
-            kept = f"kept in {folder}" if folder else "not kept: no folder for Numba's cache is writable"
-            print(f"plastic_rl: compiling the CPU kernels, some seconds ({kept})", file=sys.stderr, flush=True)
-
-    def on_end(self, event: Any) -> None:
-        pass
-
-
-numba.core.event.register("numba:compile", _Announcer())
-
-
-@lru_cache
-def _pool(pid: int, workers: int) -> tuple[ThreadPoolExecutor, threading.Lock]:
-    """The helper threads, and a lock for handing out work; keyed by process, for threads do not survive a fork."""
-    return ThreadPoolExecutor(workers, thread_name_prefix="plastic_rl"), threading.Lock()
-
-
-def _share_out(task: Callable[[int, int], None], items: int, threads: int) -> None:
-    """Call ``task(first, last)`` over contiguous shares of the items, one share per thread."""
-    threads = min(threads, items)
-    if threads <= 1:
-        task(0, items)
-        return
-    cuts = [items * k // threads for k in range(threads + 1)]
-    pool, lock = _pool(os.getpid(), threads - 1)
-    with lock:  # shares that wait for each other stay together in the queue, whoever else calls
-        futures = [pool.submit(task, cuts[k], cuts[k + 1]) for k in range(1, threads)]
-    try:
-        task(0, cuts[1])
-    finally:  # the arrays must outlive every thread that writes to them
-        for future in futures:
-            future.result()
-
-
-class _Plan:
-    """How a problem is cut into groups of episodes and chunks of rows: by its shape and how many steps are held.
-
-    The sums over episodes and rows follow these cuts in a fixed order, so the number of threads decides
-    which blocks run at the same time, and never a bit of the result.
-    """
-
-    def __init__(self, steps: int, batch: int, n: int, held: int = 0) -> None:
-        self.steps, self.batch, self.n = steps, batch, n
-        self.width = -(-n // WIDTH) * WIDTH
-        self.apart = -(-n // APART) * APART
-        self.rows = -(-n // kernels_cpu.ROWS) * kernels_cpu.ROWS
-        self.group = max(1, min(MAX_GROUP, batch // 8, GROUP_SIZE // (n * self.width)))
-        self.groups = -(-batch // self.group)
-        self.chunk = CHUNK if n >= 2 * CHUNK else self.rows
-        self.chunks = -(-self.rows // self.chunk)
-        self.stride = HELD_STRIDE if 2 * held > steps else kernels_cpu.STRIDE
-        self.every = math.isqrt(self.stride * steps)
-        self.threads = 1 if steps * batch * n * n < SMALL else get_num_threads()
-
-    def episodes(self, group: int) -> tuple[int, int]:
-        return group * self.group, min(self.batch, (group + 1) * self.group)
-
-    def pad(self, tensor: Tensor) -> np.ndarray:
-        """A copy of vectors ``(B, N)``, with the last dimension filled up with zeros."""
-        array = tensor.detach().numpy()
-        padded = empty((*array.shape[:-1], self.width), array.dtype)
-        padded[..., : self.n] = array
-        padded[..., self.n :] = 0
-        return padded
-
-    def pad_matrix(self, tensor: Tensor) -> np.ndarray:
-        """A copy of matrices ``(..., N, N)``, with the last two dimensions filled up with zeros."""
-        array = tensor.detach().numpy()
-        padded = empty((*array.shape[:-2], self.rows, self.width), array.dtype)
-        padded[..., : self.n, : self.n] = array
-        padded[..., : self.n, self.n :] = 0
-        padded[..., self.n :, :] = 0
-        return padded
-
-    def unpad_matrix(self, array: np.ndarray) -> Tensor:
-        """The matrices without what ``pad_matrix`` added."""
-        return torch.from_numpy(array[..., : self.n, : self.n])
-
-    def run(
-        self,
-        steps: Callable[..., int],
-        buffer: Callable[[], np.ndarray | None] = lambda: None,
-    ) -> None:
-        """Do every step of every block.
-
-        Groups do not depend on each other, so each thread takes one after another through the whole sequence.
-        With fewer groups than threads, the threads share the rows instead and meet at every step; and in wide
-        networks, of which each core then reads a part only, as long as there are chunks for all.
-
-        ``steps(buffer, group, at, c0, c1, meeting, parties)`` goes on from where it stood, 0 at first, and returns
-        where it stands once it has waited for long, or -1 if all is done.
-        """
-        if self.chunks > 1 and (self.groups < self.threads or 1 < self.threads <= self.chunks):
-            common, parties = buffer(), min(self.threads, self.chunks)
-            for group in range(self.groups):
-                meeting = np.zeros(1, np.int64)
-                _share_out(partial(self._together, steps, common, group, meeting, parties), self.chunks, parties)
-            return
-
-        groups = iter(range(self.groups))  # common to all: a thread that is held up takes fewer of them
-
-        def share(first: int, last: int) -> None:
-            own = buffer()
-            for group in groups:
-                steps(own, group, 0, 0, self.chunks, _ALONE, 1)
-
-        _share_out(share, min(self.groups, self.threads), self.threads)
-
-    def _together(
-        self,
-        steps: Callable[..., int],
-        common: np.ndarray | None,
-        group: int,
-        meeting: np.ndarray,
-        parties: int,
-        c0: int,
-        c1: int,
-    ) -> None:
-        at = 0
-        try:
-            while (at := steps(common, group, at, c0, c1, meeting, parties)) >= 0:
-                time.sleep(0)  # the others may need this processor
-        except BaseException:
-            meeting[0] = np.iinfo(np.int64).max // 2  # an interrupted thread is not to be waited for
-            raise
-
-
-class _Problem(NamedTuple):
-    """What the forward and the backward kernel both take; post neurons padded to the plan's width m."""
-
-    plan: _Plan
-    rule: str
-    kernels: kernels_cpu.Kernels
+    plan: Plan
+    rule: TraceRule
+    kernels: kernels.Kernels
     w: np.ndarray  # (N, m)
     alpha: np.ndarray  # (N, m)
-    law: kernels_cpu.Law
+    law: kernels.Law
     relu: bool
     clamp: np.ndarray  # (T, B, N), or empty
     episode_start: np.ndarray  # (T, B)
     x: np.ndarray  # (T + 1, B, m): the initial hidden state, then the outputs
-    z: np.ndarray  # (2, C, B, m or more): scratch, shares in net inputs
+    z: np.ndarray  # (2, C, B, m or more): scratch for shares in net inputs
     snapshots: np.ndarray  # (S, B, N, m)
 
     @property
     def outputs(self) -> Tensor:
+        """The outputs ``(T, B, N)``, over the same memory."""
         return torch.from_numpy(self.x[1:, :, : self.plan.n])
 
 
-_ARRAYS = ("w", "alpha", "clamp", "episode_start", "x", "z", "snapshots")  # of a problem: all that grow with it
+_ARRAYS = ("w", "alpha", "clamp", "episode_start", "x", "z", "snapshots")  # the arrays that grow with the problem
+
+
+class Solved(NamedTuple):
+    """A problem that the forward kernel has solved, and its last trace, padded."""
+
+    problem: Problem
+    trace: np.ndarray
 
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _problem(
+def prepare(
     u: Tensor,
     w: Tensor,
     alpha: Tensor,
     eta: Tensor,
     hidden: Tensor,
+    rule: TraceRule,
+    nonlinearity: str,
     clamp: Tensor | None,
     episode_start: Tensor | None,
-    rule: str,
-    relu: bool,
-    bound: float,
     differentiable: bool,
-) -> _Problem:
+) -> Problem:
+    """Return the kernels' arrays for a sequence; ``differentiable`` makes room for what backward needs."""
     steps, batch, n = u.shape
     runs = np.zeros(steps, np.int64) if clamp is None else _runs(clamp.detach(), episode_start, rule)
-    plan = _Plan(steps, batch, n, int(np.count_nonzero(runs)))
+    plan = Plan(steps, batch, n, int(np.count_nonzero(runs)))
     weights = plan.pad_matrix(w)
     real = weights.dtype.type
     x = empty((steps + 1, batch, plan.width), weights.dtype)
     x[0] = plan.pad(hidden)
     snapshots = (steps - 1) // plan.every if differentiable else 0
     left = (1 - eta.item()) ** np.arange(steps + 1)
-    return _Problem(
+    bound = rule.bound if isinstance(rule, Clip) else 0.0  # the other rules have none
+    return Problem(
         plan,
         rule,
-        kernels_cpu.build(rule),
+        kernels.build(rule.name),
         weights,
         plan.pad_matrix(alpha.expand(n, n)),
-        kernels_cpu.Law(real(eta.item()), real(bound), runs, np.array([left, 1 - left], real)),
-        relu,
+        kernels.Law(real(eta.item()), real(bound), runs, np.array([left, 1 - left], real)),
+        nonlinearity == "relu",
         np.empty((0, 0, 0), weights.dtype) if clamp is None else _array(clamp),
         np.zeros((steps, batch), bool) if episode_start is None else _array(episode_start),
         x,
@@ -239,17 +94,17 @@ def _problem(
     )
 
 
-def _runs(clamp: Tensor, episode_start: Tensor | None, rule: str) -> np.ndarray:
-    """Return, for each step, from how many equal updates on it is the first; 0 where it is not held.
+def _runs(clamp: Tensor, episode_start: Tensor | None, rule: TraceRule) -> np.ndarray:
+    """Return, for each step, how many equal updates begin with it; 0 where it is not held.
 
-    A step is held if every neuron of every episode is clamped and no episode begins. Where the step before it was held
-    by the same values, its update by hebb only takes the trace nearer to what they make of it.
+    A step is held if every neuron of every episode is clamped and no episode begins. Where the same values held the
+    step before it, hebb's update only takes the trace nearer to the outer product of these values.
     """
     held = ~clamp.isnan().flatten(1).any(1)
     if episode_start is not None:
         held &= ~episode_start.any(1)
     runs = held.numpy().astype(np.int64)
-    if rule == "hebb":
+    if isinstance(rule, Hebb):
         same = runs[1:] & (clamp[1:] == clamp[:-1]).flatten(1).all(1).numpy()
         for t in reversed(range(1, len(same))):
             if same[t - 1] and same[t]:
@@ -257,8 +112,8 @@ def _runs(clamp: Tensor, episode_start: Tensor | None, rule: str) -> np.ndarray:
     return runs
 
 
-def _forward(p: _Problem, u: np.ndarray, h: np.ndarray) -> None:
-    """Fill ``p.x[1:]`` and ``p.snapshots``, and turn ``h`` (B, N, m) from the first trace into the last."""
+def _forward(p: Problem, u: np.ndarray, h: np.ndarray) -> None:
+    """Fill ``p.x[1:]`` and ``p.snapshots``, and advance ``h`` (B, N, m) from the first trace to the last."""
 
     def steps(_: None, group: int, at: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
         return p.kernels.forward(
@@ -270,6 +125,8 @@ def _forward(p: _Problem, u: np.ndarray, h: np.ndarray) -> None:
 
 
 class _Gradients(NamedTuple):
+    """The gradients of a sequence's arguments."""
+
     u: Tensor
     w: Tensor
     alpha: Tensor
@@ -280,15 +137,15 @@ class _Gradients(NamedTuple):
 
 
 def _backward(
-    p: _Problem, trace: np.ndarray, goutputs: np.ndarray, gtrace: np.ndarray | None, needs_clamp: bool
+    p: Problem, trace: np.ndarray, goutputs: np.ndarray, gtrace: np.ndarray | None, needs_clamp: bool
 ) -> _Gradients:
-    """All gradients, given those of the outputs and, unless None, of the last trace; traces padded.
+    """Return all gradients, given those of the outputs and, unless None, of the last trace; traces are padded.
 
-    Unless that of the clamp is needed, steps that are held are passed over, and it is not right there.
+    Unless the clamp's gradient is needed, held steps are skipped, and the clamp's gradient is wrong there.
     """
     plan, x = p.plan, p.x
     n, rows, m, real = plan.n, plan.rows, plan.width, x.dtype
-    law = p.law if p.rule == "hebb" and not needs_clamp else p.law._replace(runs=np.zeros_like(p.law.runs))
+    law = p.law if isinstance(p.rule, Hebb) and not needs_clamp else p.law._replace(runs=np.zeros_like(p.law.runs))
     gz = empty((plan.steps, plan.batch, m), real)
     gclamp = np.empty_like(p.clamp)
     g = zeros(trace.shape, real) if gtrace is None else gtrace
@@ -325,6 +182,8 @@ def _backward(
 
 
 class _Sequence(torch.autograd.Function):
+    """A sequence whose gradients the backward kernel computes."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -336,28 +195,27 @@ class _Sequence(torch.autograd.Function):
         trace: Tensor,
         clamp: Tensor | None,
         episode_start: Tensor | None,
-        rule: str,
-        relu: bool,
-        bound: float,
-        done: tuple[_Problem, np.ndarray] | None,
+        rule: TraceRule,
+        nonlinearity: str,
+        solved: Solved | None,
     ) -> tuple[Tensor, Tensor]:
-        """done: the problem, if it has been solved before, and its last trace, which is then given back as it is."""
+        """Run the forward kernel, unless the sequence has been ``solved``; then return that last trace itself."""
         ctx.set_materialize_grads(False)
-        if done is None:
-            problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, True)
+        if solved is None:
+            problem = prepare(u, w, alpha, eta, hidden, rule, nonlinearity, clamp, episode_start, True)
             last = problem.plan.pad_matrix(trace)
             _forward(problem, _array(u), last)
         else:
-            problem, last = done
-        # The problem shares the memory of most of the first: saved, so that autograd sees a change in place. Its own
-        # arrays are saved so that they are freed after backward.
+            problem, last = solved.problem, solved.trace
+        # Most of the tensors share memory with the problem: saving them lets autograd notice a change in place. The
+        # problem's arrays are saved so that they are freed after backward.
         outputs = problem.outputs.contiguous()
-        own = [torch.from_numpy(getattr(problem, name)) for name in _ARRAYS]
-        ctx.save_for_backward(alpha, eta, trace, clamp, episode_start, outputs, *own)
+        arrays = [torch.from_numpy(getattr(problem, name)) for name in _ARRAYS]
+        ctx.save_for_backward(alpha, eta, trace, clamp, episode_start, outputs, *arrays)
         nothing: dict[str, Any] = dict.fromkeys(_ARRAYS)
         ctx.problem = problem._replace(**nothing)
         trace = problem.plan.unpad_matrix(last)
-        return outputs, trace.contiguous() if done is None else trace
+        return outputs, trace.contiguous() if solved is None else trace
 
     @staticmethod
     def backward(ctx: Any, goutputs: Tensor | None, gtrace: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -365,16 +223,17 @@ class _Sequence(torch.autograd.Function):
             raise RuntimeError(
                 "the fused engine gives first derivatives only; for derivatives of derivatives use engine='reference'"
             )
-        alpha, eta, trace, _, _, outputs, *own = ctx.saved_tensors
+        alpha, eta, trace, _, _, outputs, *arrays = ctx.saved_tensors
+        needs_clamp = ctx.needs_input_grad[6]
         goutputs = torch.zeros_like(outputs) if goutputs is None else goutputs
-        problem = ctx.problem._replace(**{name: t.numpy() for name, t in zip(_ARRAYS, own, strict=True)})
+        problem = ctx.problem._replace(**{name: t.numpy() for name, t in zip(_ARRAYS, arrays, strict=True)})
         plan = problem.plan
         g = _backward(
             problem,
             _array(trace) if plan.rows == plan.width == plan.n else plan.pad_matrix(trace),
             _array(goutputs),
             None if gtrace is None else plan.pad_matrix(gtrace),
-            ctx.needs_input_grad[6],
+            needs_clamp,
         )
         return (
             g.u,
@@ -383,9 +242,25 @@ class _Sequence(torch.autograd.Function):
             torch.full_like(eta, g.eta),
             g.hidden,
             g.trace,
-            g.clamp if ctx.needs_input_grad[6] else None,
-            *[None] * 5,
+            g.clamp if needs_clamp else None,
+            *[None] * 4,  # episode_start, rule, nonlinearity, solved
         )
+
+
+def replayed(
+    u: Tensor,
+    w: Tensor,
+    alpha: Tensor,
+    eta: Tensor,
+    hidden: Tensor,
+    trace: Tensor,
+    episode_start: Tensor,
+    solved: Solved,
+) -> Tensor:
+    """Return the outputs of a sequence that the kernels have solved, differentiable in the arguments."""
+    rule, nonlinearity = solved.problem.rule, "relu" if solved.problem.relu else "tanh"
+    outputs, _ = _Sequence.apply(u, w, alpha, eta, hidden, trace, None, episode_start, rule, nonlinearity, solved)
+    return outputs
 
 
 def sequence(
@@ -395,116 +270,26 @@ def sequence(
     eta: Tensor,
     hidden: Tensor,
     trace: Tensor,
-    rule: str,
+    rule: TraceRule,
     nonlinearity: str,
     clamp: Tensor | None,
     episode_start: Tensor | None,
-    bound: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As ``reference.sequence``, by the kernels."""
-    if torch.compiler.is_compiling():  # which cannot look into them: the graph ends here, and goes on after it
+    """Run eq. 1 and a rule over a whole sequence with the kernels. Shapes are those of ``plastic_rl.ops.plastic_rnn``.
+
+    Returns:
+        The outputs (T, B, N), the last hidden state (B, N) and the last trace (B, N, N).
+    """
+    if torch.compiler.is_compiling():  # which cannot trace the kernels: the graph breaks here and continues after it
         outside = torch.compiler.disable(sequence)
-        return outside(u, w, alpha, eta, hidden, trace, rule, nonlinearity, clamp, episode_start, bound)
-    relu = nonlinearity == "relu"
+        return outside(u, w, alpha, eta, hidden, trace, rule, nonlinearity, clamp, episode_start)
     if torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (u, w, alpha, eta, hidden, trace, clamp)
     ):
-        outputs, last = _Sequence.apply(u, w, alpha, eta, hidden, trace, clamp, episode_start, rule, relu, bound, None)
+        outputs, last = _Sequence.apply(u, w, alpha, eta, hidden, trace, clamp, episode_start, rule, nonlinearity, None)
         return outputs, outputs[-1].clone(), last
-    problem = _problem(u, w, alpha, eta, hidden, clamp, episode_start, rule, relu, bound, False)
+    problem = prepare(u, w, alpha, eta, hidden, rule, nonlinearity, clamp, episode_start, False)
     h = problem.plan.pad_matrix(trace)
     _forward(problem, _array(u), h)
     outputs = problem.outputs.contiguous()
     return outputs, outputs[-1].clone(), problem.plan.unpad_matrix(h).contiguous()
-
-
-class Stepper:
-    """A sequence computed one step at a time, without gradients: an agent must act before it sees the next input.
-
-    The trace is updated in place and read once per step, as within ``sequence``, whose results these are. What the
-    steps leave behind is what backward needs, so that ``replay`` computes nothing anew.
-    """
-
-    def __init__(
-        self,
-        steps: int,
-        w: Tensor,
-        alpha: Tensor,
-        eta: Tensor,
-        hidden: Tensor,
-        trace: Tensor,
-        rule: str,
-        nonlinearity: str,
-        bound: float,
-    ) -> None:
-        batch, n = hidden.shape
-        u = torch.empty(steps, batch, n, dtype=w.dtype, device=w.device)
-        self._starts = torch.zeros(steps, batch, dtype=torch.bool, device=w.device)
-        relu = nonlinearity == "relu"
-        self._problem = _problem(u, w, alpha, eta, hidden, None, self._starts, rule, relu, bound, True)
-        self._arguments = w, alpha, eta, hidden, trace
-        self._versions = self._now()
-        self._rule, self._rule_name = get_rule(rule, bound), rule
-        self._u = u.numpy()
-        self._h = self._problem.plan.pad_matrix(trace)
-        self._threads = 1 if batch * n * n < STEP_SMALL else get_num_threads()
-        self.steps_done = 0
-
-    def step(self, u: Tensor, episode_start: Tensor) -> Tensor:
-        """Take net input ``(B, N)`` and booleans ``(B,)`` one step on; return the outputs ``(B, N)``."""
-        p, t = self._problem, self.steps_done
-        if t == p.plan.steps:
-            raise IndexError(f"this stepper was made for {t} steps, and they are done")
-        self._u[t] = u.detach().numpy()
-        p.episode_start[t] = episode_start.numpy()
-
-        def share(b0: int, b1: int) -> None:
-            p.kernels.forward(
-                self._u, p.w, p.alpha, p.law, p.relu, p.clamp, p.episode_start, p.x, p.z, self._h,
-                p.snapshots, p.plan.every, 2 * t, t + 1, b0, b1, p.plan.chunk, 0, p.plan.chunks, _ALONE, 1,
-            )  # fmt: skip
-
-        _share_out(share, p.plan.batch, self._threads)
-        self.steps_done += 1
-        return torch.from_numpy(p.x[t + 1, :, : p.plan.n])
-
-    @property
-    def outputs(self) -> Tensor:
-        """Outputs of the steps done so far ``(T, B, N)``."""
-        return self._problem.outputs[: self.steps_done]
-
-    @property
-    def episode_start(self) -> Tensor:
-        """Of the steps done so far ``(T, B)``."""
-        return self._starts[: self.steps_done]
-
-    def state(self) -> tuple[Tensor, Tensor]:
-        """Hidden state and trace after the steps done so far; copies, but for the trace at the end."""
-        p, t = self._problem, self.steps_done
-        hidden = torch.from_numpy(p.x[t, :, : p.plan.n].copy())
-        trace = p.plan.unpad_matrix(self._h)
-        if t == 0:
-            return hidden, trace.clone()
-        if t == p.plan.steps:
-            return hidden, trace
-        # In between, the trace is one update behind: that of step t - 1 waits for step t's pass.
-        before = torch.from_numpy(p.x[t - 1, :, : p.plan.n])
-        before = torch.where(self._starts[t - 1, :, None], 0.0, before)
-        return hidden, self._rule(trace, before, hidden, float(p.law.eta))
-
-    @property
-    def can_replay(self) -> bool:
-        """Whether all steps are done, and the weights and the first state are known to be as they were."""
-        same = self._versions == self._now() and None not in self._versions
-        return same and self.steps_done == self._problem.plan.steps
-
-    def _now(self) -> list[int | None]:
-        """The arguments' counts of changes in place; None of inference tensors, which do not count them."""
-        return [None if tensor.is_inference() else tensor._version for tensor in self._arguments]
-
-    def replay(self, u: Tensor) -> Tensor:
-        """Return the outputs of all steps, differentiable in the arguments and in their net inputs u ``(T, B, N)``."""
-        p = self._problem
-        return _Sequence.apply(
-            u, *self._arguments, None, self._starts, self._rule_name, p.relu, float(p.law.bound), (p, self._h)
-        )[0]  # fmt: skip

@@ -19,6 +19,7 @@ import numba
 import numpy as np
 from numba import literally
 
+from plastic_rl.choices import RULES
 from plastic_rl.ops.cpu.vectors import (
     count_up,
     keep_rolled,
@@ -51,13 +52,12 @@ _inline = numba.njit(**OPTIONS)
 _inlined_sum = numba.njit(fastmath={"contract", "reassoc"}, forceinline=True, **OPTIONS)  # has no other copy
 _inlined_whole = numba.njit(inline="always", **OPTIONS)
 
-HEBB, OJA, CLIP = 0, 1, 2
+HEBB, OJA, CLIP = range(len(RULES))  # a rule's code is its place in the list of names
 TILE = 64  # columns that are summed for all rows before the next ones
 ROWS = 4  # of pre neurons that are taken at a time, at most
 BLOCK = 16  # rows that one episode after another takes, while their weights are in the nearest cache
 STRIDE = 3  # backward keeps every third trace of a segment in memory, and remakes those between in registers
 PATIENCE = 200_000  # looks at a meeting
-CODES = {"hebb": HEBB, "oja": OJA, "clip": CLIP}
 
 
 class Law(NamedTuple):
@@ -718,7 +718,7 @@ def build(name: str) -> Kernels:
     Its code is the one variable that the kernels close over, which makes it a constant to the compiler, and which
     Numba's cache on disk can tell apart.
     """
-    rule = CODES[name]
+    rule = RULES.index(name)
 
     @_kernel
     def forward(u, w, a, law, relu, clamp, episode_start, x, z, h, snapshots, every, half0, t1,

@@ -11,7 +11,7 @@ import pytest
 import plastic_rl
 
 PACKAGE = Path(plastic_rl.__file__).parent
-ANNOUNCEMENT = "plastic_rl: compiling the CPU kernels, some seconds"
+ANNOUNCEMENT = "plastic_rl: compiling the CPU kernels, which takes some seconds"
 STEP = """
 import torch
 from plastic_rl.ops import plastic_rnn
@@ -79,7 +79,7 @@ def test_an_install_that_cannot_be_written_to_works(copy):
     """A file stands where each folder for a cache would: that stops root, too."""
     nowhere = copy / "file"
     nowhere.touch()
-    (copy / "plastic_rl" / "ops" / "__pycache__").touch()
+    (copy / "plastic_rl" / "ops" / "cpu" / "__pycache__").touch()
     homes = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), str(nowhere / "home"))
     done = run(copy, **homes)
     assert done.stderr.startswith(f"{ANNOUNCEMENT} (not kept")

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from plastic_rl.ops.cpu import autograd as fused_cpu
-from plastic_rl.rules import RULE_NAMES
+from plastic_rl.choices import RULES
+from plastic_rl.ops.cpu import autograd, blocks
 
 # Which steps are held: none before or after them, runs of odd and even length, longer than a segment, all, none. Those
 # with the same letter are held by the same values.
@@ -24,7 +24,7 @@ def hold(problem, pattern):
     return problem
 
 
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_held_steps_agree(Problem, assert_close, pattern, rule):
     for batch in (1, 9):
@@ -41,7 +41,7 @@ def test_held_steps_agree(Problem, assert_close, pattern, rule):
         assert_close(results, {name: expected[name] for name in results}, 1e-12)
 
 
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES)
 def test_held_steps_and_starts_of_episodes_agree(Problem, assert_close, rule):
     """A step at which an episode begins is not passed over."""
     pattern = "####..AAAAAAAAA.AAA###BBBBB"
@@ -63,8 +63,8 @@ def test_held_steps_agree_whatever_eta(Problem, assert_close, eta):
 
 def test_threads_that_share_a_network_agree_on_held_steps(Problem, assert_close, monkeypatch, two_threads):
     """Four chunks of rows shared by two threads, which meet: bits do not depend on how many there are."""
-    monkeypatch.setattr(fused_cpu, "CHUNK", 16)
-    monkeypatch.setattr(fused_cpu, "SMALL", 0)
+    monkeypatch.setattr(blocks, "CHUNK", 16)
+    monkeypatch.setattr(blocks, "SMALL", 0)
     pattern = "######..AAAAA...###BBBBB.."
     problem = hold(Problem.draw(len(pattern), 1, 60, clamps=True), pattern)
     expected = problem.solve("reference")
@@ -78,8 +78,9 @@ def test_threads_that_share_a_network_agree_on_held_steps(Problem, assert_close,
 
 
 def test_no_element_is_left_unwritten(Problem, monkeypatch):
-    empty = fused_cpu.empty
-    monkeypatch.setattr(fused_cpu, "empty", lambda shape, dtype: _poisoned(empty(shape, dtype)))
+    empty = blocks.empty
+    for module in (blocks, autograd):
+        monkeypatch.setattr(module, "empty", lambda shape, dtype: _poisoned(empty(shape, dtype)))
     problem = hold(Problem.draw(20, 3, 17, clamps=True), "..####AAAA..BBBBB..#")
     problem.options["clamp"] = problem.tensors.pop("clamp")
     assert all(result.isfinite().all() for result in problem.solve().values())

@@ -1,0 +1,97 @@
+"""Acting: a plastic network advanced one step at a time by the fused engine's kernels."""
+
+import torch
+from torch import Tensor
+
+from plastic_rl.ops.cpu.autograd import Solved, prepare, replayed
+from plastic_rl.ops.cpu.blocks import ALONE, share_out
+from plastic_rl.ops.cpu.threads import get_num_threads
+from plastic_rl.rules import TraceRule
+
+SMALL = 1 << 20  # connections x episodes below which one step is not worth waking a second thread
+
+
+class Stepper:
+    """A sequence computed one step at a time, without gradients: an agent must act before it sees the next input.
+
+    The trace is updated in place and read once per step. The results are those of ``autograd.sequence``, bit for bit.
+    The steps keep what the backward pass needs, so that ``replay`` computes nothing again.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        w: Tensor,
+        alpha: Tensor,
+        eta: Tensor,
+        hidden: Tensor,
+        trace: Tensor,
+        rule: TraceRule,
+        nonlinearity: str,
+    ) -> None:
+        batch, n = hidden.shape
+        u = torch.empty(steps, batch, n, dtype=w.dtype, device=w.device)
+        self._starts = torch.zeros(steps, batch, dtype=torch.bool, device=w.device)
+        self._problem = prepare(u, w, alpha, eta, hidden, rule, nonlinearity, None, self._starts, True)
+        self._arguments = w, alpha, eta, hidden, trace
+        self._versions = self._current_versions()
+        self._u = u.numpy()
+        self._h = self._problem.plan.pad_matrix(trace)
+        self._threads = 1 if batch * n * n < SMALL else get_num_threads()
+        self.steps_done = 0
+
+    def step(self, u: Tensor, episode_start: Tensor) -> Tensor:
+        """Take one step with net input ``(B, N)`` and booleans ``(B,)``; return the outputs ``(B, N)``."""
+        p, t = self._problem, self.steps_done
+        if t == p.plan.steps:
+            raise IndexError(f"this stepper was made for {t} steps, and they are done")
+        self._u[t] = u.detach().numpy()
+        p.episode_start[t] = episode_start.numpy()
+
+        def share(b0: int, b1: int) -> None:
+            p.kernels.forward(
+                self._u, p.w, p.alpha, p.law, p.relu, p.clamp, p.episode_start, p.x, p.z, self._h,
+                p.snapshots, p.plan.every, 2 * t, t + 1, b0, b1, p.plan.chunk, 0, p.plan.chunks, ALONE, 1,
+            )  # fmt: skip
+
+        share_out(share, p.plan.batch, self._threads)
+        self.steps_done += 1
+        return torch.from_numpy(p.x[t + 1, :, : p.plan.n])
+
+    @property
+    def outputs(self) -> Tensor:
+        """Outputs of the steps done so far ``(T, B, N)``."""
+        return self._problem.outputs[: self.steps_done]
+
+    @property
+    def episode_start(self) -> Tensor:
+        """Where episodes began in the steps done so far ``(T, B)``."""
+        return self._starts[: self.steps_done]
+
+    def state(self) -> tuple[Tensor, Tensor]:
+        """Return the hidden state and the trace after the steps done so far; copies, except the trace at the end."""
+        p, t = self._problem, self.steps_done
+        hidden = torch.from_numpy(p.x[t, :, : p.plan.n].copy())
+        trace = p.plan.unpad_matrix(self._h)
+        if t == 0:
+            return hidden, trace.clone()
+        if t == p.plan.steps:
+            return hidden, trace
+        # In between, the trace is one update behind: that of step t - 1 waits for step t's pass.
+        before = torch.from_numpy(p.x[t - 1, :, : p.plan.n])
+        before = torch.where(self._starts[t - 1, :, None], 0.0, before)
+        return hidden, p.rule(trace, before, hidden, float(p.law.eta))
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether all steps are done, and the weights and the first state are known to be unchanged."""
+        same = self._versions == self._current_versions() and None not in self._versions
+        return same and self.steps_done == self._problem.plan.steps
+
+    def _current_versions(self) -> list[int | None]:
+        """Count the in-place changes of each argument; None for inference tensors, which do not count them."""
+        return [None if tensor.is_inference() else tensor._version for tensor in self._arguments]
+
+    def replay(self, u: Tensor) -> Tensor:
+        """Return the outputs of all steps, differentiable in the arguments and in their net inputs u ``(T, B, N)``."""
+        return replayed(u, *self._arguments, self._starts, Solved(self._problem, self._h))
