@@ -1,14 +1,14 @@
-"""Plastic layers within any network: finding them, and taking their plasticity away for a while."""
+"""Plastic layers within any network: finds them, and removes their plasticity for a while."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import nn
 
-Ablation = Literal["trace_zero", "alpha_zero"]
-ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
+from plastic_rl.checks import check_choice
+from plastic_rl.choices import ABLATIONS, Ablation
 
 
 def plastic_layers(network: nn.Module) -> list[Any]:
@@ -18,20 +18,19 @@ def plastic_layers(network: nn.Module) -> list[Any]:
 
 @contextmanager
 def ablated(network: nn.Module, ablation: Ablation) -> Iterator[None]:
-    """Take the plasticity of a network's plastic layers away; they are as before in the end.
+    """Remove the plasticity of a network's plastic layers; restore it at the end.
 
-    ``"trace_zero"`` sets eta to 0, so that traces, which begin each lifetime at zero, stay there; ``"alpha_zero"``
-    sets alpha to 0, so that traces change without effect. By eq. 1 of the paper both leave the fixed weights alone at
-    work: where they differ, an engine is wrong, and where they cost nothing, the network does without its plasticity.
+    ``"trace_zero"`` sets eta to 0, so that traces, which begin each lifetime at zero, stay there. ``"alpha_zero"`` sets
+    alpha to 0, so that traces change without effect. By eq. 1 of the paper, only the fixed weights act in both cases:
+    if the results differ, an engine is wrong; if they are no worse than before, the network makes no use of plasticity.
 
     Raises:
         ValueError: an unknown ablation, or a network without plastic layers.
     """
-    if ablation not in ABLATIONS:
-        raise ValueError(f"unknown ablation {ablation!r}: expected one of {', '.join(ABLATIONS)}")
+    check_choice("ablation", ablation, ABLATIONS)
     layers = plastic_layers(network)
     if not layers:
-        raise ValueError("the network has no plastic layer: there is nothing to take away")
+        raise ValueError("the network has no plastic layer: there is nothing to remove")
     zeroed = [layer.eta if ablation == "trace_zero" else layer.alpha for layer in layers]
     kept = [tensor.detach().clone() for tensor in zeroed]
     with torch.no_grad():

@@ -1,8 +1,12 @@
-"""Where the batch is: ``torch.nn.RNN``'s three layouts, brought to time-major ``(T, B, ...)`` and back."""
+"""Batch layouts: brings ``torch.nn.RNN``'s three layouts to time-major ``(T, B, ...)`` and back."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
+
+from plastic_rl.checks import check_shape
 
 
 class Layout(NamedTuple):
@@ -24,23 +28,23 @@ class Layout(NamedTuple):
         return tensor.transpose(0, 1) if self.batch_first else tensor
 
     def batch_shape(self, sequence: Tensor) -> tuple[int, ...]:
-        """Return the first dimensions of a caller's state, given a ``(T, B, ...)`` sequence: (B,), or none."""
+        """Return the batch dimensions of the caller's state, given a ``(T, B, ...)`` sequence: (B,) or ()."""
         return (sequence.shape[1],) if self.batched else ()
 
-    def state(self, tensor: Tensor) -> Tensor:
-        """Bring a state to ``(B, ...)``."""
-        return tensor if self.batched else tensor.unsqueeze(0)
+    def state(self, state: Any) -> Any:
+        """Bring all parts of a state to ``(B, ...)``."""
+        return state if self.batched else map_state(lambda part: part.unsqueeze(0), state)
 
-    def restore_state(self, tensor: Tensor) -> Tensor:
-        """Bring a ``(B, ...)`` state to the caller's layout."""
-        return tensor if self.batched else tensor.squeeze(0)
+    def restore_state(self, state: Any) -> Any:
+        """Bring all parts of a state, ``(B, ...)``, to the caller's layout."""
+        return state if self.batched else map_state(lambda part: part.squeeze(0), state)
 
 
 def layout_of(input: Tensor, input_size: int, batch_first: bool) -> Layout:
-    """Tell an input's layout.
+    """Return the layout of an input.
 
     Raises:
-        ValueError: if it is not ``(T, B, input_size)``, ``(B, T, input_size)`` or ``(T, input_size)``.
+        ValueError: the input is not ``(T, B, input_size)``, ``(B, T, input_size)`` or ``(T, input_size)``.
     """
     if input.ndim not in (2, 3) or input.shape[-1] != input_size:
         order = "(B, T" if batch_first else "(T, B"
@@ -50,21 +54,28 @@ def layout_of(input: Tensor, input_size: int, batch_first: bool) -> Layout:
     return Layout(input.ndim == 3, batch_first)
 
 
-def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    """Check a tensor, in the caller's layout.
+def check_episode_start(episode_start: Tensor, shape: tuple[int, ...]) -> None:
+    """Check the marks of where episodes begin.
 
     Raises:
-        ValueError: if it has another shape.
+        ValueError: they have another shape.
+        TypeError: they are not booleans.
     """
-    if tensor.shape != shape:
-        raise ValueError(f"{name} has shape {tuple(tensor.shape)}: expected {tuple(shape)}")
+    check_shape("episode_start", episode_start, shape)
+    if episode_start.dtype != torch.bool:
+        raise TypeError(f"episode_start is {episode_start.dtype}: expected torch.bool")
+
+
+def map_state(function: Callable[[Tensor], Tensor], state: Any) -> Any:
+    """Apply a function to every part of a state; return a state of the same type."""
+    return type(state)(*map(function, state))
 
 
 def unpack_state(kind: Any, state: Any) -> Any:
-    """Return a caller's state as that kind of NamedTuple.
+    """Return a caller's state, which may be a plain tuple, as a NamedTuple of this kind.
 
     Raises:
-        TypeError: if it has not that many parts, as the one tensor of ``torch.nn.RNN``'s state.
+        TypeError: the number of parts is wrong, as for the single tensor of ``torch.nn.RNN``'s state.
     """
     try:
         return kind(*state)

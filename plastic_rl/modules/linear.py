@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plastic_rl.modules.batching import check_shape
+from plastic_rl.checks import check_shape
 from plastic_rl.modules.connections import Alpha, PlasticConnections
 from plastic_rl.rules import Rule, step_traces
 

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plastic_rl.checks import check_shape
 from plastic_rl.choices import ENGINES, NONLINEARITIES, Engine
-from plastic_rl.modules.batching import Layout, check_shape, layout_of, unpack_state
+from plastic_rl.modules.batching import Layout, layout_of, unpack_state
 from plastic_rl.modules.connections import Alpha, PlasticConnections
 from plastic_rl.modules.stepping import ModuleStepper, Stepper, check_step
 from plastic_rl.ops.engines import why_not_fused
@@ -87,7 +88,7 @@ class _Plastic(PlasticConnections):
             return None
         state = unpack_state(PlasticState, state)
         self._check_state(state, layout.batch_shape(sequence))
-        return PlasticState(*map(layout.state, state))
+        return layout.state(state)
 
     def _check_state(self, state: PlasticState, batch_shape: tuple[int, ...]) -> None:
         check_shape("hidden", state.hidden, (*batch_shape, self.hidden_size))
@@ -251,7 +252,7 @@ class PlasticRNN(_Plastic):
             None if clamp is None else layout.sequence(clamp),
             None if episode_start is None else layout.sequence(episode_start),
         )
-        return layout.restore(output), PlasticState(*(layout.restore_state(s) for s in state))
+        return layout.restore(output), layout.restore_state(state)
 
 
 class PlasticRNNCell(_Plastic):
@@ -286,4 +287,4 @@ class PlasticRNNCell(_Plastic):
             check_shape("clamp", clamp, (*input.shape[:-1], self.hidden_size))
             clamp = layout.sequence(clamp.unsqueeze(0))
         output, state = self._run(sequence, self._bring_in(layout, sequence, state), clamp)
-        return layout.restore(output)[0], PlasticState(*(layout.restore_state(s) for s in state))
+        return layout.restore(output)[0], layout.restore_state(state)

@@ -1,4 +1,4 @@
-"""Acting: a recurrent core taken on one step at a time, without gradients."""
+"""Acting: a recurrent core runs one step at a time, without gradients."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plastic_rl.modules.batching import check_shape
+from plastic_rl.checks import check_shape
+from plastic_rl.modules.batching import check_episode_start
 
 
 class Stepper(ABC):
-    """Takes a core through a known number of steps.
+    """Runs a core for a known number of steps.
 
-    state: where the core stands after the steps done. outputs: ``(steps done, B, N)``.
+    state: the core's state after the steps done so far. outputs: ``(steps done, B, N)``.
     """
 
     state: Any
@@ -21,33 +22,31 @@ class Stepper(ABC):
 
     @abstractmethod
     def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
-        """Take input ``(B, input_size)`` one step on; return the output ``(B, N)``.
+        """Take one step with input ``(B, input_size)``; return the output ``(B, N)``.
 
         episode_start: ``(B,)`` booleans; where true, the state is zero before the step.
 
         Raises:
-            ValueError: if a shape does not fit.
-            TypeError: if episode_start is not boolean.
+            ValueError: a shape does not fit.
+            TypeError: episode_start is not boolean.
         """
 
     @abstractmethod
     def replay(self, input: Tensor) -> Tensor:
-        """Return the outputs of the steps done ``(T, B, N)`` differentiably, given their inputs once more.
+        """Return the outputs of the steps done, ``(T, B, N)``, with gradients, given the same inputs again.
 
-        The core's weights are to be those that it stepped with, for else the outputs are new ones.
+        If the core's weights have changed since it stepped, the outputs are those of the new weights.
         """
 
 
 def check_step(input: Tensor, episode_start: Tensor, batch_size: int, input_size: int) -> None:
-    """Check what :meth:`Stepper.step` is given."""
+    """Check the arguments of :meth:`Stepper.step`."""
     check_shape("input", input, (batch_size, input_size))
-    check_shape("episode_start", episode_start, (batch_size,))
-    if episode_start.dtype != torch.bool:
-        raise TypeError(f"episode_start is {episode_start.dtype}: expected torch.bool")
+    check_episode_start(episode_start, (batch_size,))
 
 
 class ModuleStepper(Stepper):
-    """Steps any core by running it over sequences ``(1, B, input_size)``."""
+    """Steps any core, by running it over sequences ``(1, B, input_size)``."""
 
     def __init__(self, run: Callable, state: Any, input_size: int) -> None:
         self._run, self.state, self._input_size = run, state, input_size

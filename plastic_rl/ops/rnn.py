@@ -21,6 +21,11 @@ class PlasticState(NamedTuple):
     hidden: Tensor
     trace: Tensor
 
+    @property
+    def per_neuron(self) -> tuple[str, ...]:
+        """Names of the parts with one value per neuron; the others have one value per connection."""
+        return ("hidden",)
+
 
 def plastic_rnn(
     u: Tensor,

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from plastic_rl import PlasticRNN, RNNCore
-from plastic_rl.modules.ablation import ABLATIONS, ablated, plastic_layers
+from plastic_rl.choices import ABLATIONS
+from plastic_rl.modules.ablation import ablated, plastic_layers
 
 
 @pytest.fixture

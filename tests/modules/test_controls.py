@@ -230,3 +230,10 @@ def test_the_matching_size_has_the_nearest_number_of_parameters(build, size, alp
 
 def test_a_matching_size_of_a_core_of_its_own_kind_is_its_size():
     assert matching_hidden_size(LSTMCore(15, 65), lambda n: LSTMCore(15, n)) == 65
+
+
+@pytest.mark.parametrize("core", [RNNCore(I, N), LSTMCore(I, N), MemorylessCore(I, N), PlasticRNN(I, N)])
+def test_states_name_their_parts_with_one_value_per_neuron(core):
+    state = core.initial_state(B)
+    for name, part in state._asdict().items():
+        assert (name in state.per_neuron) == (part.shape == (B, N))
