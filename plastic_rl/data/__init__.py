@@ -1,4 +1,4 @@
-"""Datasets: found or downloaded, verified, and read without trusting what is in them."""
+"""Datasets: found or downloaded, verified, and read without trusting their content."""
 
 from plastic_rl.data.characters import Characters, SplitCharacters, split_characters
 from plastic_rl.data.glyphs import glyph_characters

@@ -1,7 +1,7 @@
-"""Archives of datasets: downloading them once, and reading what is wanted out of them.
+"""Archives of datasets: downloads them once, and reads the wanted files out of them.
 
-Nothing is ever unpacked onto the disk, so an archive's names and links lead nowhere; and nothing is read beyond a
-limit, so that a small file cannot fill the memory.
+Nothing is ever unpacked onto the disk, so the names and links in an archive can do no harm. Nothing is read beyond a
+limit, so that a small archive cannot fill the memory.
 """
 
 import gzip
@@ -21,13 +21,13 @@ from pathlib import Path
 
 from plastic_rl.errors import UserError
 
-PATIENCE = 30  # seconds to wait for a server that says nothing
-MOST_ENTRIES = 1000  # of a tar archive: damaged ones can go on for ever
+TIMEOUT = 30  # seconds to wait for a silent server
+MOST_ENTRIES = 1000  # read from a tar archive; a damaged one can have endless entries
 LARGEST_ZIP = 100_000_000  # bytes
 MOST_FILES = 100_000  # in a zip archive
-MOST_BYTES = 100_000_000  # of what is read out of a zip archive
-OTHER = 10_000_000  # bytes that may be in a tar archive beside what is wanted
-# What reading a damaged zip archive raises. RuntimeError: it is encrypted, or compressed in some other way.
+MOST_BYTES = 100_000_000  # read out of a zip archive in total
+OTHER = 10_000_000  # bytes that a tar archive may hold besides the wanted files
+# Errors of reading a damaged zip archive. RuntimeError: it is encrypted, or compressed by an unknown method.
 DAMAGED_ZIP = (
     zipfile.BadZipFile, zlib.error, EOFError, ValueError, OverflowError, struct.error, RuntimeError, LookupError,
 )  # fmt: skip
@@ -38,11 +38,11 @@ class Published:
     """An archive as its authors publish it.
 
     Attributes:
-        url: where, without its name.
-        name: of the file.
+        url: address of the folder that holds it.
+        name: name of the file.
         checksum: ``"sha256:..."`` or ``"md5:..."``.
-        megabytes: about its size.
-        stand_in: option of new runs that need no download.
+        megabytes: approximate size.
+        stand_in: option for new runs that need no download.
     """
 
     url: str
@@ -55,7 +55,7 @@ class Published:
         return f"{self.url}/{self.name}"
 
     def is_at(self, path: Path) -> bool:
-        """Whether a file is this archive, by its checksum."""
+        """Return whether a file is this archive, by its checksum."""
         import pooch
 
         kind, _, expected = self.checksum.partition(":")
@@ -70,31 +70,31 @@ def cache_folder() -> Path:
 
 
 def download(archive: Published) -> Path:
-    """Return where an archive is, downloaded and verified on first use, verified again later.
+    """Return the path of an archive, which is downloaded on first use and verified on every use.
 
     Raises:
-        UserError: it cannot be downloaded, cannot be written, or is not the published one.
+        UserError: it cannot be downloaded or written, or it is not the published archive.
     """
     import pooch
     import requests
 
     path = cache_folder() / archive.name
-    instead = "download it in another way, and name the folder that it is in: --data-dir FOLDER"
+    instead = "download it in another way, and give the folder that it is in: --data-dir FOLDER"
     if archive.stand_in:
         instead += f"; new runs can do without it: {archive.stand_in}"
     logger = pooch.get_logger()
     level = logger.level
-    logger.setLevel(logging.WARNING)  # it would say what is said here
+    logger.setLevel(logging.WARNING)  # it would repeat the message below
     try:
         if path.exists() and archive.is_at(path):
             return path
-        again = " again, for it is damaged there" if path.exists() else ""
+        again = " again, because the file there is damaged" if path.exists() else ""
         print(f"downloading {archive} ({archive.megabytes} MB) to {path.parent}{again}", flush=True)
-        fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 16, timeout=PATIENCE)
+        fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 16, timeout=TIMEOUT)
         pooch.retrieve(str(archive), archive.checksum, archive.name, path.parent, downloader=fetch)
     except requests.HTTPError as error:
-        said = str(error).partition(" for url")[0]
-        raise UserError(f"{archive} is refused ({said}): {instead}") from error
+        reason = str(error).partition(" for url")[0]
+        raise UserError(f"{archive} is refused ({reason}): {instead}") from error
     except requests.RequestException as error:
         raise UserError(f"{archive} cannot be reached, or the connection broke: try again, or {instead}") from error
     except ValueError as error:
@@ -107,17 +107,17 @@ def download(archive: Published) -> Path:
 
 
 def read_tar(path: Path, wanted: Mapping[str, int]) -> dict[str, bytes]:
-    """Read files out of a gzipped tar archive; whatever else it holds is not looked at.
+    """Read some files of a gzipped tar archive, and ignore all others.
 
     Args:
-        path: of the archive.
-        wanted: by their names in the archive, how many bytes they may have at most.
+        path: path of the archive.
+        wanted: the largest size in bytes of each wanted file, by its name in the archive.
 
     Returns:
-        The contents of those that are there, by name.
+        The contents of the files that are there, by name.
 
     Raises:
-        UserError: the archive is damaged or too large, or a wanted name is no plain file, too large, or there twice.
+        UserError: the archive is damaged or too large, or a wanted file is no plain file, too large, or there twice.
     """
     limit = sum(wanted.values()) + OTHER
     found: dict[str, bytes] = {}
@@ -132,68 +132,72 @@ def read_tar(path: Path, wanted: Mapping[str, int]) -> dict[str, bytes]:
                 if name not in wanted:
                     continue
                 if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or name in found:
-                    kind = "twice" if name in found else "no plain file"
-                    raise UserError(f"{path} is not to be trusted: {name} is in it {kind}; get it anew")
+                    kind = "there twice" if name in found else "no plain file"
+                    raise UserError(f"{path} is not to be trusted: {name} is {kind}; download it again")
                 check_size(f"{name} in {path}", entry.size, wanted[name])
                 reader = archive.extractfile(entry)
                 assert reader is not None
                 found[name] = reader.read()
     except (gzip.BadGzipFile, EOFError, zlib.error, tarfile.TarError, ValueError, OverflowError) as error:
-        raise UserError(f"{path} is damaged, or no .tar.gz archive ({error}): get it anew") from error
+        raise UserError(f"{path} is damaged, or no .tar.gz archive ({error}): download it again") from error
     return found
 
 
 def check_size(name: str, size: int, limit: int) -> None:
-    """Check that a file is not larger than it can be.
+    """Check that a file is not larger than expected.
 
     Raises:
-        UserError: it is.
+        UserError: it is larger.
     """
     if not 0 <= size <= limit:
-        raise UserError(f"{name} has {size:,} bytes: expected at most {limit:,}; get it anew")
+        raise UserError(f"{name} has {size:,} bytes: expected at most {limit:,}; download it again")
 
 
 def read_zip(path: Path, wanted: re.Pattern[str], limit: int) -> dict[str, bytes]:
-    """Read files out of a zip archive; whatever else it holds is not looked at.
+    """Read some files of a zip archive, and ignore all others.
 
     Args:
-        path: of the archive.
-        wanted: what their names in the archive match, whole.
-        limit: how many bytes each may have at most.
+        path: path of the archive.
+        wanted: pattern that matches the complete names of the wanted files in the archive.
+        limit: largest size of each file in bytes.
 
     Returns:
         The contents, by name.
 
     Raises:
-        UserError: the archive is damaged, it or its contents are too large, it has names that lead out of it, or a
-            wanted name is no plain file, too large, or there twice.
+        UserError: the archive is damaged, it or its contents are too large, a name points outside the archive, or a
+            wanted file is no plain file, too large, or there twice.
     """
     found: dict[str, bytes] = {}
     left = MOST_BYTES
     check_size(str(path), path.stat().st_size, LARGEST_ZIP)
-    content = io.BytesIO(path.read_bytes())  # so what fails from here on is the archive, not the disk
+    content = io.BytesIO(path.read_bytes())  # from here on, an error comes from the archive and not from the disk
     try:
         with zipfile.ZipFile(content) as archive:
             entries = archive.infolist()
             if len(entries) > MOST_FILES:
-                raise UserError(f"{path} holds {len(entries):,} files: expected at most {MOST_FILES:,}; get it anew")
+                raise UserError(
+                    f"{path} holds {len(entries):,} files: expected at most {MOST_FILES:,}; download it again"
+                )
             for entry in entries:
                 name = entry.filename
                 if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
-                    raise UserError(f"{path} is not to be trusted: a name in it leads out of it, {name!r}; get it anew")
+                    raise UserError(
+                        f"{path} is not to be trusted: the name {name!r} points outside the archive; download it again"
+                    )
                 if not wanted.fullmatch(name):
                     continue
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG) or name in found:
-                    what = "twice" if name in found else "no plain file"
-                    raise UserError(f"{path} is not to be trusted: {name} is in it {what}; get it anew")
+                    what = "there twice" if name in found else "no plain file"
+                    raise UserError(f"{path} is not to be trusted: {name} is {what}; download it again")
                 check_size(f"{name} in {path}", entry.file_size, limit)
                 with archive.open(entry) as file:
                     found[name] = file.read(limit + 1)
                 check_size(f"{name} in {path}", len(found[name]), limit)
                 left -= len(found[name])
                 if left < 0:
-                    raise UserError(f"{path} holds more than {MOST_BYTES:,} bytes of what is wanted: get it anew")
+                    raise UserError(f"{path} holds more than {MOST_BYTES:,} bytes of wanted files: download it again")
     except DAMAGED_ZIP as error:
-        raise UserError(f"{path} is damaged, or no .zip archive ({error}): get it anew") from error
+        raise UserError(f"{path} is damaged, or no .zip archive ({error}): download it again") from error
     return found

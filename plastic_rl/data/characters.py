@@ -1,15 +1,16 @@
-"""Drawings of characters as bytes in memory, and which characters are trained on, validated on and tested on."""
+"""Drawings of characters in memory, and their split into characters for training, validation and tests."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
-Split = Literal["paper", "lake", "vinyals", "glyphs"]
-VALIDATION = 60  # characters, of those that are not tested on
-TESTED = 100  # of the paper's split
-# Vinyals et al. (2016), as the field has it: the last 423 characters of all in order are tested on, and those of five
-# alphabets are validated on.
+from plastic_rl.checks import check_choice
+from plastic_rl.choices import SPLITS, Split
+
+VALIDATION = 60  # characters for validation, where a split names none
+TESTED = 100  # characters for tests in the paper's split
+# The split of Vinyals et al. (2016) that the field uses: the last 423 of all characters in order are for tests, and the
+# others of five alphabets are for validation.
 VINYALS_TESTED = 423
 VINYALS_VALIDATION = ("Armenian", "Bengali", "Early_Aramaic", "Hebrew", "Mkhedruli_(Georgian)")
 OMNIGLOT = 1623  # characters
@@ -21,7 +22,7 @@ class Characters:
 
     Attributes:
         images: ``(characters, drawings, size, size)`` uint8, ink 255, paper 0.
-        names: ``(characters,)``, in order, each ``part/alphabet/character``.
+        names: ``(characters,)``, sorted, each ``part/alphabet/character``.
 
     Raises:
         ValueError: the arrays are not as described.
@@ -40,17 +41,17 @@ class Characters:
 
     @property
     def alphabets(self) -> np.ndarray:
-        """The number of each character's alphabet, ``(characters,)``."""
+        """The index of each character's alphabet, ``(characters,)``."""
         return np.unique([name.rpartition("/")[0] for name in self.names], return_inverse=True)[1]
 
     def chosen(self, which: np.ndarray) -> "Characters":
-        """Return some of the characters, by their numbers."""
+        """Return some of the characters, by their indices."""
         return Characters(self.images[which], self.names[which])
 
 
 @dataclass(frozen=True)
 class SplitCharacters:
-    """Characters to train on, to choose what is kept, and to test on once; no character is in two parts."""
+    """Characters for training, for validation, and for tests; no character is in two parts."""
 
     training: Characters
     validation: Characters
@@ -58,23 +59,22 @@ class SplitCharacters:
 
 
 def split_characters(characters: Characters, split: Split, seed: int = 0) -> SplitCharacters:
-    """Split characters into those that are trained, validated and tested on.
+    """Split characters into those for training, validation and tests.
 
     Args:
-        characters: all of them.
-        split: ``"paper"``: 100 are tested on, the others (1,523 of Omniglot) are for training, drawn at random by the
-            seed (paper, 4.4). ``"lake"``: the alphabets of the background set for training, those of the evaluation
-            set for tests (Lake et al., 2015). ``"vinyals"``: 1,028 for training, 172 for validation, 423 for tests,
-            the list of Vinyals et al. (2016) that the field uses. ``"glyphs"``: a fifth is tested on, a tenth
-            validated on, at random by the seed.
-        seed: of what is drawn at random. Where a split says nothing of validation, 60 of the characters for training
-            are set aside for it.
+        characters: all characters.
+        split: ``"paper"``: 100 random characters are for tests, the others (1,523 of Omniglot) for training (paper,
+            4.4). ``"lake"``: the alphabets of the background set are for training, those of the evaluation set for
+            tests (Lake et al., 2015). ``"vinyals"``: 1,028 are for training, 172 for validation, 423 for tests,
+            by the list of Vinyals et al. (2016) that the field uses. ``"glyphs"``: a random fifth is for tests, a
+            random tenth for validation. Where a split names no characters for validation, 60 random characters of
+            those for training are set aside for it.
+        seed: seed of all random choices.
 
     Raises:
-        ValueError: the split is unknown or needs other characters.
+        ValueError: the split is unknown or does not fit these characters.
     """
-    if split not in get_args(Split):
-        raise ValueError(f"unknown split {split!r}: expected one of {', '.join(get_args(Split))}")
+    check_choice("split", split, SPLITS)
     count, generator = len(characters.names), np.random.default_rng(seed)
     parts = np.array([name.partition("/")[::2] for name in characters.names])
     if split == "vinyals":

@@ -1,4 +1,4 @@
-"""A stand-in for Omniglot where there is no dataset: characters of many scripts from the fonts of matplotlib."""
+"""A stand-in for Omniglot that needs no download: characters of many scripts from the fonts of matplotlib."""
 
 import math
 from functools import lru_cache
@@ -7,44 +7,44 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from plastic_rl.checks import check_at_least
 from plastic_rl.data.characters import Characters
 
 FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSansMono")
-# By script, code points from and to. Of cased scripts only the capitals, which small letters often repeat; no script
-# whose letters are each other turned round, such as the Canadian syllabics.
+# First and last code point of each script. Cased scripts have only their capitals, because small letters often look
+# the same. Scripts whose letters are rotations of each other, such as the Canadian syllabics, are left out.
 SCRIPTS = {
     "Arabic": (0x0621, 0x064A), "Armenian": (0x0531, 0x0556), "Cyrillic": (0x0410, 0x042F),
     "Georgian": (0x10D0, 0x10F0), "Greek": (0x0391, 0x03A9), "Hebrew": (0x05D0, 0x05EA), "Lao": (0x0E81, 0x0EB0),
     "Latin": (0x0041, 0x005A), "Nko": (0x07CA, 0x07E7), "Old_Italic": (0x10300, 0x1031E),
     "Tifinagh": (0x2D30, 0x2D65),
 }  # fmt: skip
-CANVAS = 96  # pixels that a character is drawn on before it is distorted
-INK = 64  # of these, that it takes
+CANVAS = 96  # pixels a side of the canvas that a character is drawn on before it is distorted
+INK = 64  # pixels of these that the character takes
 
 
 def glyph_characters(size: int = 31, drawings: int = 20) -> Characters:
     """Draw 326 characters of 11 scripts, each several times, in several fonts and distorted at random.
 
-    It is no Omniglot: accuracies on it compare with nothing that is published. The same arguments give the same
+    This is not Omniglot: accuracies on it cannot be compared with published results. The same arguments give the same
     drawings.
 
     Args:
         size: pixels a side.
-        drawings: of each character.
+        drawings: number of drawings of each character.
 
     Raises:
         ValueError: a number is below 1.
     """
-    for name, value in (("image_size", size), ("drawings", drawings)):
-        if value < 1:
-            raise ValueError(f"{name} is {value}: expected at least 1")
+    check_at_least("image_size", size, 1)
+    check_at_least("drawings", drawings, 1)
     images, names = _characters(size, drawings)
     return Characters(images.copy(), names.copy())
 
 
 @lru_cache(maxsize=1)
 def _characters(size: int, drawings: int) -> tuple[np.ndarray, np.ndarray]:
-    """All images and names."""
+    """Return all images and names."""
     generator = np.random.default_rng(0)
     fonts = _fonts()
     images, names, seen = [], [], set[bytes]()
@@ -56,7 +56,7 @@ def _characters(size: int, drawings: int) -> tuple[np.ndarray, np.ndarray]:
             shapes = [_shape(font, chr(code)) for font in able]
             outline = np.asarray(shapes[0]).tobytes()
             if outline in seen or not any(outline):
-                continue  # of another script, but the same letter to the eye
+                continue  # a letter of another script that looks the same
             seen.add(outline)
             images.append([_drawn(shapes[generator.integers(len(shapes))], size, generator) for _ in range(drawings)])
             names.append(f"glyphs/{script}/U+{code:05X}")
@@ -64,7 +64,7 @@ def _characters(size: int, drawings: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fonts() -> list[tuple[ImageFont.FreeTypeFont, frozenset[int]]]:
-    """Fonts, and the code points that each has."""
+    """Return the fonts, each with the code points that it has."""
     import matplotlib
     from matplotlib.ft2font import FT2Font
 
@@ -74,7 +74,7 @@ def _fonts() -> list[tuple[ImageFont.FreeTypeFont, frozenset[int]]]:
 
 
 def _shape(font: ImageFont.FreeTypeFont, text: str) -> Image.Image:
-    """A character, white on black, all of them of the same size."""
+    """Return a character, white on black; all characters have the same size."""
     left, top, right, bottom = font.getbbox(text)
     width, height = max(1, math.ceil(right - left)), max(1, math.ceil(bottom - top))
     large = Image.new("L", (width, height))
@@ -87,7 +87,7 @@ def _shape(font: ImageFont.FreeTypeFont, text: str) -> Image.Image:
 
 
 def _drawn(shape: Image.Image, size: int, generator: np.random.Generator) -> np.ndarray:
-    """A character turned, stretched, slanted and moved a little, and shrunk."""
+    """Return a character, slightly rotated, stretched, slanted and moved, and shrunk to ``size`` pixels."""
     angle, slant = generator.normal(0, 0.12), generator.normal(0, 0.12)
     across, down = np.exp(generator.normal(0, 0.1, 2))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])

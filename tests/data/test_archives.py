@@ -68,7 +68,7 @@ def test_names_that_climb_out_are_not_what_is_wanted(read, name):
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
 def test_what_is_no_plain_file_is_refused(read, kind):
     link = entry("data/a.bin", type=kind, linkname="/etc/passwd")
-    with pytest.raises(UserError, match=r"not to be trusted: data/a.bin is in it no plain file; get it anew"):
+    with pytest.raises(UserError, match=r"not to be trusted: data/a.bin is no plain file; download it again"):
         read(tar(link, entry("data/b.bin", b"second")))
 
 
@@ -78,7 +78,7 @@ def test_a_link_to_another_entry_is_refused_too(read):
 
 
 def test_a_name_that_is_there_twice_is_refused(read):
-    with pytest.raises(UserError, match=r"data/a.bin is in it twice"):
+    with pytest.raises(UserError, match=r"data/a.bin is there twice"):
         read(tar(entry("data/a.bin", b"first"), entry("data/a.bin", b"other")))
 
 
@@ -107,7 +107,7 @@ def test_an_archive_of_very_many_entries_ends(read):
     ids=["empty", "zip", "no tar", "half", "without its end", "entry cut short"],
 )  # fmt: skip
 def test_a_damaged_archive_is_refused(read, content):
-    with pytest.raises(UserError, match=r"archive.tar.gz is damaged, or no .tar.gz archive .*: get it anew"):
+    with pytest.raises(UserError, match=r"archive.tar.gz is damaged, or no .tar.gz archive .*: download it again"):
         read(content)
 
 
@@ -208,7 +208,7 @@ def test_a_download_that_was_altered_is_got_again(server, tmp_path, capfd):
     path = download(server.published)
     path.write_bytes(CONTENT[:-1])
     assert download(server.published).read_bytes() == CONTENT
-    assert "again, for it is damaged there\n" in capfd.readouterr().out
+    assert "again, because the file there is damaged\n" in capfd.readouterr().out
 
 
 def test_another_file_than_the_published_one_is_refused(server, tmp_path):

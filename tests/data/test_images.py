@@ -102,12 +102,12 @@ def without(*names):
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ({}, "has no CIFAR-10: expected cifar-10-binary.tar.gz, or data_batch_1.bin and the others .* get http"),
+        ({}, "has no CIFAR-10: expected cifar-10-binary.tar.gz, or data_batch_1.bin and its other batches; get http"),
         (without("test_batch.bin"), "has no test_batch.bin"),
         (without("data_batch_1.bin", "data_batch_2.bin"), "has no data_batch_1.bin"),
         (FILES | {"test_batch.bin": b""}, "test_batch.bin in .* has 0 bytes: expected 3,073 for every image"),
         (FILES | {"data_batch_2.bin": batch(2)[:-1]}, "data_batch_2.bin in .* has 6,145 bytes"),
-        (FILES | {"data_batch_2.bin": b"\x0a" * 3073}, "data_batch_2.bin in .* names a class above 9"),
+        (FILES | {"data_batch_2.bin": b"\x0a" * 3073}, "data_batch_2.bin in .* it has a class above 9"),
         (FILES | {"data_batch_1.bin": bytes(images.BATCH + 3073)}, "data_batch_1.bin.* has 30,733,073 bytes: expected"),
         ({"cifar-10-binary.tar.gz": archive(without("test_batch.bin"))}, "tar.gz has no test_batch.bin"),
         ({"cifar-10-binary.tar.gz": archive({})}, "tar.gz has no test_batch.bin: it is not CIFAR-10 in its binary"),
