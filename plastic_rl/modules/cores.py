@@ -11,7 +11,7 @@ from plastic_rl.choices import Core as CoreName
 from plastic_rl.choices import OutputLayer as OutputLayerName
 from plastic_rl.modules.controls import LSTMCore, MemorylessCore, RNNCore
 from plastic_rl.modules.rnn import PlasticRNN
-from plastic_rl.rules import Rule
+from plastic_rl.rules import Rule, RuleFunction
 
 RecurrentCore = PlasticRNN | RNNCore | LSTMCore | MemorylessCore
 
@@ -45,7 +45,7 @@ class CoreSettings:
 
     core: CoreName | OutputLayerName = "plastic"
     hidden_size: int | None = None
-    rule: RuleName | Rule = "hebb"
+    rule: RuleName | Rule | RuleFunction = "hebb"
     alpha: Alpha = "connection"
     eta: float = 0.01
     learn_eta: bool = True
