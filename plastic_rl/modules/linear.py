@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from plastic_rl.checks import check_shape
 from plastic_rl.modules.connections import Alpha, PlasticConnections
-from plastic_rl.rules import Rule, step_traces
+from plastic_rl.rules import Rule, RuleFunction, step_traces
 
 
 def _softmax(x: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class PlasticLinear(PlasticConnections):
         self,
         in_features: int,
         out_features: int,
-        rule: str | Rule = "oja",
+        rule: str | Rule | RuleFunction = "oja",
         alpha: Alpha = "connection",
         activation: str = "softmax",
         eta: float = 0.1,
