@@ -1,7 +1,7 @@
 """Speed of the maze environments on one core: ``python benchmarks/env.py``.
 
-Steps the batched environments with random actions, observations and infos included, over whole lifetimes
-with their autoresets, and beside them Gymnasium's SyncVectorEnv over single environments as the baseline.
+It steps the batched environments with random actions over whole lifetimes, with observations, infos and autoresets.
+The baseline is Gymnasium's SyncVectorEnv over single environments.
 """
 
 import argparse
@@ -18,7 +18,7 @@ COUNTS = (1, 30, 256, 4096)
 
 
 def seconds_per_step(envs: gym.vector.VectorEnv, budget: float) -> float:
-    """Return the time of one vector step: the median over passes of about one lifetime each."""
+    """Return the time of one vector step, as the median over passes of about one lifetime each."""
     envs.reset(seed=0)
     actions = np.random.default_rng(0).integers(4, size=(250, envs.num_envs))
     began = time.perf_counter()
@@ -38,7 +38,7 @@ def seconds_per_step(envs: gym.vector.VectorEnv, budget: float) -> float:
 
 
 def check_equal(env_id: str) -> None:
-    """Make sure that both play the same before their speeds are compared."""
+    """Check that both give the same lifetimes before their speeds are compared."""
     native = gym.make_vec(env_id, 3, lifetime=40)
     sync = gym.make_vec(
         env_id, 3, "sync", vector_kwargs={"autoreset_mode": native.metadata["autoreset_mode"]}, lifetime=40
@@ -51,7 +51,7 @@ def check_equal(env_id: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=2.0, help="time to spend on each measurement")
+    parser.add_argument("--seconds", type=float, default=2.0, help="time for each measurement")
     budget = parser.parse_args().seconds
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -62,7 +62,7 @@ def main() -> None:
     )
     for env_id in ("PlasticRL/GridMaze-v0", "PlasticRL/RandomMaze-v0"):
         check_equal(env_id)
-        print(f"\n{env_id} (size 11, lifetime 250, view 3); both play the same: checked")
+        print(f"\n{env_id} (size 11, lifetime 250, view 3); both give the same lifetimes (checked)")
         print("| mazes | batched: us/step | env steps/s | SyncVectorEnv: us/step | env steps/s | ratio |")
         print("| ---: | ---: | ---: | ---: | ---: | ---: |")
         for count in COUNTS:

@@ -1,4 +1,4 @@
-"""Environments: mazes in which each lifetime must be learned anew, and wrappers for other tasks.
+"""Environments: mazes whose goal an agent must learn anew in each lifetime, and wrappers for other tasks.
 
 Importing this package needs numpy and Gymnasium only; pygame is loaded when a picture is drawn.
 """

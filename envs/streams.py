@@ -1,9 +1,9 @@
-"""Counter-based random streams: one per environment, all of them drawn from in one numpy call.
+"""Counter-based random streams, one per environment; one numpy call draws from all of them.
 
 Draw number ``n`` of a stream is a hash of (key, n), the SplitMix64 generator of Steele, Lea and Flood,
-"Fast splittable pseudorandom number generators", OOPSLA 2014. Nothing is stored but the key, so a draw
-depends neither on how many environments run side by side nor on what was drawn before: environment i of
-a batch and a single environment with the same key see the same numbers.
+"Fast splittable pseudorandom number generators", OOPSLA 2014. Only the key is stored, so a draw depends neither
+on the number of environments side by side nor on earlier draws: environment i of a batch and a single
+environment with the same key see the same numbers.
 """
 
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ def draw(keys: Keys, index: int | npt.NDArray[np.int64] | Keys) -> Keys:
     """Return draw number ``index`` of each stream, 64 random bits each.
 
     Args:
-        keys: the streams, any shape but ().
-        index: which draw, from 0; a number, or an array that broadcasts with ``keys``.
+        keys: the streams, of any shape except ().
+        index: number of the draw, from 0; an int, or an array that broadcasts with ``keys``.
     """
-    # At least one dimension: numpy warns of overflow on scalars, and here overflow is the point.
+    # At least one dimension: numpy warns of overflow in scalars, and here overflow is intended.
     z = keys + (np.atleast_1d(np.asarray(index, dtype=np.uint64)) + np.uint64(1)) * _GAMMA
     z = (z ^ (z >> _SHIFT_30)) * _MUL_1
     z = (z ^ (z >> _SHIFT_27)) * _MUL_2
@@ -37,14 +37,14 @@ def draw(keys: Keys, index: int | npt.NDArray[np.int64] | Keys) -> Keys:
 def below(bits: Keys, bound: int | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Map 64 random bits to integers in ``[0, bound)`` by multiply and shift (bound < 2**32).
 
-    The bias is below ``bound / 2**32``: unmeasurable for the few hundred cells of a maze.
+    The bias is below ``bound / 2**32``, which cannot be measured for the few hundred cells of a maze.
     """
     scaled = ((bits >> _SHIFT_32) * np.asarray(bound, dtype=np.uint64)) >> _SHIFT_32
     return scaled.astype(np.int64)
 
 
 def keys_from_seeds(seeds: Sequence[int]) -> Keys:
-    """Return the key of the stream that each seed names; seeds count modulo 2**64."""
+    """Return the key of each seed's stream; seeds are taken modulo 2**64."""
     words: Keys = np.array([seed % _WORD for seed in seeds], dtype=np.uint64)
     return draw(words, 0)
 

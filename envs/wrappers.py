@@ -1,7 +1,7 @@
 """Wrappers that make any task a lifetime for an agent that learns within it.
 
-Such an agent must be told what it did and what came of it. These wrappers add to each observation the
-previous action, the previous reward and a flag that is 1 in the first observation of an episode.
+Such an agent must know its last action and the result. These wrappers add to each observation the previous
+action, the previous reward and a flag that is 1 in the first observation of an episode.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 class PreviousActionReward(gym.Wrapper[Floats, Any, Any, Any], gym.utils.RecordConstructorArgs):
-    """Adds previous action, previous reward and episode-start flag to the observation.
+    """Adds the previous action, the previous reward and an episode-start flag to the observation.
 
     The new observation is one flat float32 `Box`:
 
@@ -30,7 +30,7 @@ class PreviousActionReward(gym.Wrapper[Floats, Any, Any, Any], gym.utils.RecordC
     | the observation: a `Box` flattened, a `Discrete` one-hot | size of the `Box`, or n |
     | the previous action: a `Box` flattened, a `Discrete` one-hot; zeros at first | size of the `Box`, or n |
     | the previous reward; 0 at first | 1 |
-    | 1 in the first observation of an episode, else 0 | 1 |
+    | 1 in the first observation of an episode, otherwise 0 | 1 |
 
     Args:
         env: an environment with `Box` or `Discrete` observations and actions.
@@ -51,7 +51,7 @@ class PreviousActionReward(gym.Wrapper[Floats, Any, Any, Any], gym.utils.RecordC
         self.observation_space = self._memory.space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
-        """Reset the environment; nothing came before the observation."""
+        """Reset the environment; action and reward before the first observation are zeros."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._memory.clear(np.ones(1, dtype=np.bool_))
         return self._memory.extend([observation])[0], info
@@ -66,8 +66,8 @@ class PreviousActionReward(gym.Wrapper[Floats, Any, Any, Any], gym.utils.RecordC
 class PreviousActionRewardVector(VectorWrapper):
     """:class:`PreviousActionReward` for vector environments, in every autoreset mode.
 
-    The first observation of an episode has zeros for the previous action and reward and a start flag of 1,
-    also after an autoreset. In the mode "SameStep" the observations in `info["final_obs"]` are extended too.
+    The first observation of an episode has zeros for the previous action and reward, and a start flag of 1; this
+    also holds after an autoreset. In the mode "SameStep" the observations in `info["final_obs"]` are extended too.
 
     Args:
         env: a vector environment with `Box` or `Discrete` observations and actions, and Gymnasium's
@@ -75,7 +75,7 @@ class PreviousActionRewardVector(VectorWrapper):
 
     Raises:
         TypeError: ``env`` has another kind of space.
-        ValueError: ``env`` does not say how it autoresets.
+        ValueError: the metadata of ``env`` has no valid autoreset mode.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
@@ -84,8 +84,8 @@ class PreviousActionRewardVector(VectorWrapper):
             self._mode = AutoresetMode(env.metadata.get("autoreset_mode"))
         except ValueError as error:
             raise ValueError(
-                f"metadata['autoreset_mode'] of {env} must be a gymnasium.vector.AutoresetMode, but is "
-                f"{env.metadata.get('autoreset_mode')!r}. Set it to the mode that the environment follows."
+                f"metadata['autoreset_mode'] of {env} is {env.metadata.get('autoreset_mode')!r}: expected a "
+                "gymnasium.vector.AutoresetMode; set it to the mode that the environment follows"
             ) from error
         self._memory = _Memory(
             env.single_observation_space, env.single_action_space, env.num_envs, "gymnasium.wrappers.vector"
@@ -96,7 +96,7 @@ class PreviousActionRewardVector(VectorWrapper):
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         """Reset the environments, or those in ``options["reset_mask"]``."""
-        # Read before the call: Gymnasium's own vector environments take the mask out of the options.
+        # Read before the call: Gymnasium's vector environments remove the mask from the options.
         mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, dtype=np.bool_)))
         observations, infos = self.env.reset(seed=seed, options=options)
         self._memory.clear(mask)
@@ -109,7 +109,7 @@ class PreviousActionRewardVector(VectorWrapper):
         self._memory.record(actions, rewards)
         ended = np.asarray(terminations) | np.asarray(truncations)
         if self._mode is AutoresetMode.NEXT_STEP:
-            # These actions were ignored: the environments that ended a step ago were reset instead.
+            # The environments that ended one step ago were reset and ignored these actions.
             self._memory.clear(self._restarting)
             self._restarting = ended
         elif self._mode is AutoresetMode.SAME_STEP and ended.any():
@@ -130,10 +130,10 @@ class _Memory:
     """The previous actions, rewards and start flags of a batch, and the observations extended by them.
 
     Args:
-        observation_space: of one environment.
-        action_space: of one environment.
-        num_envs: how many there are.
-        helpers: the module whose wrappers turn other spaces into supported ones, for error messages.
+        observation_space: observation space of one environment.
+        action_space: action space of one environment.
+        num_envs: number of environments.
+        helpers: module whose wrappers turn other spaces into supported ones, for error messages.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class _Memory:
         self._action = _Encoder(action_space, "action", f"{helpers}.TransformAction")
         # Columns: action, reward, start flag.
         self._tail = np.zeros((num_envs, self._action.size + 2), dtype=np.float32)
-        # The zeros that stand for "no action yet" must lie within the bounds.
+        # The zeros that mean "no action yet" must lie within the bounds.
         low = (self._observation.low, np.minimum(self._action.low, 0.0), [-np.inf, 0.0])
         high = (self._observation.high, np.maximum(self._action.high, 0.0), [np.inf, 1.0])
         # Bounds beyond float32 become infinite.
@@ -152,7 +152,7 @@ class _Memory:
         self.space = spaces.Box(lowest, highest, dtype=np.float32)
 
     def clear(self, which: Bools) -> None:
-        """Forget what came before in the environments ``which``: their episodes begin."""
+        """Clear the memory of the environments ``which``, whose episodes begin."""
         self._tail[which] = 0.0
         self._tail[which, -1] = 1.0
 
@@ -163,7 +163,7 @@ class _Memory:
         self._tail[:, -1] = 0.0
 
     def extend(self, observations: Any, which: npt.NDArray[np.intp] | None = None) -> Floats:
-        """Return the observations, of the environments ``which``, with what is remembered behind each."""
+        """Return the observations of the environments ``which``, each followed by its memory."""
         tail = self._tail if which is None else self._tail[which]
         return np.concatenate([self._observation.encode(observations), tail], axis=1)
 
@@ -190,8 +190,8 @@ class _Encoder:
             self.low, self.high = space.low.ravel().astype(np.float64), space.high.ravel().astype(np.float64)
         else:
             raise TypeError(
-                f"The {kind} space {space} is not supported: it must be a Box or a Discrete space. "
-                f"Turn it into one first, for example with {helper}."
+                f"the {kind} space is {space}: expected a Box or a Discrete space; "
+                f"turn it into one first, for example with {helper}"
             )
 
     def encode(self, batch: Sequence[Any] | npt.NDArray[Any]) -> Floats:

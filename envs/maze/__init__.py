@@ -1,1 +1,1 @@
-"""Mazes with a hidden goal, to be found anew in every lifetime."""
+"""Mazes with a hidden goal, which an agent must find anew in every lifetime."""

@@ -1,6 +1,6 @@
-"""The maze itself: many lifetimes stepped at once with numpy, no Python loop over environments.
+"""The maze itself: many lifetimes stepped at once with numpy, without a Python loop over environments.
 
-The single environment and the vector environment both run this code, the single one with a batch of 1.
+The single and the vector environment both run this code, the single one with a batch of 1.
 """
 
 from enum import IntEnum
@@ -31,12 +31,12 @@ class Action(IntEnum):
 # Row and column change of each action, in the order of Action.
 MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
 
-# What a lifetime's stream is split into, so that what happens in a lifetime (how often the goal is
-# reached) never changes what the next lifetime is like: two agents with one seed face the same mazes.
+# The streams that a lifetime's random stream is split into. So what happens in a lifetime (the number of
+# hits) never changes the next lifetime: two agents with the same seed face the same mazes.
 _GOAL, _TELEPORT, _LAYOUT = range(3)
 
 
-# What a lifetime changes, and what it changes where walls are drawn anew.
+# The attributes that a lifetime changes, and those that it also changes where walls are drawn anew.
 _STATE = (
     "steps", "hits", "returns", "lifetimes", "_at", "_goal", "_last_action", "_last_reward",
     "_stream", "_teleport_stream",
@@ -45,24 +45,24 @@ _WALLS = ("_blocked", "_scenery", "_free", "_goal_cells", "_goal_count")
 
 
 class MazeDynamics:
-    """A batch of mazes of one kind, in any stages of their lifetimes.
+    """A batch of mazes of one kind, each at any step of its lifetime.
 
     Cells are stored as flat indices into the walls of the whole batch, with a border of ``view // 2``
     extra wall cells around each maze so that every field of view lies inside.
 
     Args:
         config: the settings.
-        layout: where the walls stand.
-        num_envs: how many mazes.
-        trail: how many past cells to remember per maze for pictures; 0 for none.
+        layout: source of the walls.
+        num_envs: number of mazes.
+        trail: number of past cells to remember in each maze, for pictures; 0 for none.
 
     Attributes:
         steps: steps taken in the running lifetime, shape (num_envs,).
-        hits: how often the goal was reached in it, shape (num_envs,).
+        hits: number of times that the goal was reached in it, shape (num_envs,).
         returns: sum of its rewards, shape (num_envs,).
         lifetimes: lifetimes begun since the stream was seeded, shape (num_envs,).
-        begun: rises with each lifetime begun and each state set, shape (num_envs,): where it is as before, so are
-            walls and goal.
+        begun: counter of lifetimes begun and states set, shape (num_envs,); while it is unchanged, so are walls and
+            goal.
     """
 
     def __init__(self, config: MazeConfig, layout: Layout, num_envs: int, trail: int = 0) -> None:
@@ -74,12 +74,12 @@ class MazeDynamics:
         self._side = config.size + 2 * self._pad
         cells = self._side**2
         layouts = 1 if layout.fixed else num_envs
-        # Twice the same walls: booleans to move by, float32 to copy into observations.
+        # The same walls twice: as booleans for moving, as float32 for copying into observations.
         self._blocked = np.ones((layouts, cells), dtype=np.bool_)
         self._scenery = np.ones((layouts, cells), dtype=np.float32)
         self._row_of = np.zeros(num_envs, dtype=np.int64) if layout.fixed else np.arange(num_envs)
         self._base = self._row_of * cells
-        # Free cells in rising order, and the cells where a goal may be, padded to the longest row.
+        # Free cells in ascending order, and the cells where a goal may be, padded to the longest row.
         self._free = np.zeros((layouts, layout.free_cells), dtype=np.int64)
         self._goal_cells = np.zeros((layouts, layout.free_cells), dtype=np.int64)
         self._goal_count = np.zeros(layouts, dtype=np.int64)
@@ -116,10 +116,10 @@ class MazeDynamics:
         self._teleport_stream = np.zeros(num_envs, dtype=np.uint64)
 
         self._trail_length = trail
-        # Where each step of the trail led, and where the agent stood after a teleport, if any.
+        # The cell that each step of the trail led to, and the cell after a teleport, if there was one.
         self._trail_reached = np.zeros((trail, num_envs), dtype=np.int64)
         self._trail_stood = np.zeros((trail, num_envs), dtype=np.int64)
-        self._trail_from = np.zeros(num_envs, dtype=np.int64)  # the first step of the lifetime that it knows
+        self._trail_from = np.zeros(num_envs, dtype=np.int64)  # first step of the lifetime in the trail
 
         if layout.fixed:
             self._set_walls(np.zeros(1, dtype=np.int64), layout.draw(np.zeros(1, dtype=np.uint64)))
@@ -129,7 +129,7 @@ class MazeDynamics:
         return (row + self._pad) * self._side + column + self._pad
 
     def seed(self, keys: Keys, where: Bools) -> None:
-        """Give the mazes ``where`` new random streams, shape (num_envs,) both."""
+        """Give the mazes ``where`` new random streams; both arguments have shape (num_envs,)."""
         self._stream[where] = keys[where]
         self.lifetimes[where] = 0
 
@@ -159,12 +159,12 @@ class MazeDynamics:
             actions: values of :class:`Action`, shape (num_envs,).
 
         Returns:
-            The rewards, and whether each lifetime has now ended, shape (num_envs,) both. The arrays are
-            the caller's to keep.
+            The rewards, and whether each lifetime has now ended, both of shape (num_envs,). The arrays are new and
+            belong to the caller.
         """
         target = self._at + self._move.take(actions)
         bumped = self._blocked.take(target)
-        # copyto and not where: it leaves the array in place and spares an allocation.
+        # copyto instead of where: it works in place and saves an allocation.
         np.copyto(target, self._at, where=bumped)
         self._at = target
         rewards = self._bump_reward.take(bumped)
@@ -185,27 +185,27 @@ class MazeDynamics:
         return rewards, self.steps >= self.config.lifetime
 
     def get_state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return copies of all that changes, but for the trail: what ``set_state`` takes up again."""
+        """Return copies of everything that changes, except the trail, for ``set_state``."""
         names = _STATE if self.layout.fixed else _STATE + _WALLS
         kind = np.array([self.config.size, self.config.view, self.config.lifetime])
         return {"kind": kind, **{name: getattr(self, name).copy() for name in names}}
 
     def set_state(self, state: dict[str, npt.NDArray[Any]]) -> None:
-        """Go on from a state of a batch of as many mazes of the same kind.
+        """Continue from a state of the same number of mazes of the same kind.
 
         Raises:
-            ValueError: the state is of another kind or number of mazes, or of other lifetimes.
+            ValueError: the state belongs to mazes of another kind or number, or with other lifetimes.
         """
         current = self.get_state()
         shapes = {name: array.shape for name, array in current.items()}
         given = {name: np.shape(array) for name, array in state.items()}
         if shapes != given:
-            raise ValueError(f"The state is not one of {self.num_envs} mazes like these: {given}, not {shapes}.")
+            raise ValueError(f"state has arrays of shapes {given}: expected {shapes}, of {self.num_envs} such mazes")
         kind = current.pop("kind")
         if (state["kind"] != kind).any():
             raise ValueError(
-                f"The state is of mazes with a size, view and lifetime of {[*map(int, state['kind'])]}, "
-                f"but these have {[*map(int, kind)]}."
+                f"state is of mazes with size, view and lifetime {[*map(int, state['kind'])]}: "
+                f"expected {[*map(int, kind)]}"
             )
         for name, array in current.items():
             setattr(self, name, np.array(state[name], dtype=array.dtype))
@@ -245,7 +245,7 @@ class MazeDynamics:
         return inner[self._row_of]
 
     def trail(self, index: int) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """Return the recent path in maze ``index``, oldest cell first, in runs between teleports."""
+        """Return the recent path in maze ``index``, oldest cell first, cut into runs at each teleport."""
         steps = int(self.steps[index])
         kept = min(steps - int(self._trail_from[index]), self._trail_length)
         slots = np.arange(steps - kept, steps) % max(1, self._trail_length)
@@ -268,7 +268,7 @@ class MazeDynamics:
         bits = draw(self._teleport_stream[hit], self.hits[hit])
         place = below(bits, self.layout.free_cells - 1)
         cell = self._free[row, place]
-        # Free cells are in rising order: from the goal's own place on, take the next one.
+        # Free cells are in ascending order: from the goal on, take the next one.
         return base + np.where(cell < goal, cell, self._free[row, place + 1])
 
     def _set_walls(self, which: Ints, walls: Walls) -> None:

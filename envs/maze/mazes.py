@@ -9,18 +9,18 @@ __all__ = ["Action", "GridMaze", "GridMazeVector", "RandomMaze", "RandomMazeVect
 
 
 class GridMaze(MazeEnv):
-    """A maze of pillars in which a hidden goal must be found anew in every lifetime, and then found again.
+    """A maze of pillars with a hidden goal, which an agent must find anew in every lifetime, and then again.
 
     ## Description
     The maze is a square with a wall around it and a pillar at every even row and column, except at the
-    centre. Each lifetime has a goal cell that the agent cannot see. On reaching it the agent is rewarded and
-    put on a random free cell, from which it may seek the goal again. Since the walls look the same in every
-    lifetime and the goal does not, an agent can do well only by learning within the lifetime where the goal
-    is: that is what plastic connections or a recurrent state are for.
+    centre. Each lifetime has a goal cell that the agent cannot see. When the agent reaches it, it is rewarded
+    and put on a random free cell, from which it can look for the goal again. The walls are the same in every
+    lifetime and the goal is not, so an agent can do well only if it learns within the lifetime where the goal
+    is. Plastic connections or a recurrent state make this possible.
 
     ## Action Space
-    `Discrete(4)`, see :class:`Action`: 0 up, 1 right, 2 down, 3 left. Moving into a wall leaves the agent
-    where it is.
+    `Discrete(4)`, see :class:`Action`: 0 up, 1 right, 2 down, 3 left. An agent that moves into a
+    wall stays where it is.
 
     ## Observation Space
     `Box` of `view * view + 6` float32:
@@ -30,42 +30,43 @@ class GridMaze(MazeEnv):
     | 0 to v - 1 | the cells around the agent, row by row: 1 wall, 0 free; outside the maze is wall | 0, 1 |
     | v to v + 3 | the previous action, one-hot; zeros at first | 0, 1 |
     | v + 4 | the previous reward; 0 at first | -wall_penalty to reward |
-    | v + 5 | the share of the lifetime that is over | 0 to 1 |
+    | v + 5 | the elapsed share of the lifetime | 0 to 1 |
 
-    The agent itself is in the middle of the view. Neither the goal nor the agent's position is observed.
+    The agent is in the middle of the view. It observes neither the goal nor its own position.
 
     ## Rewards
-    `reward` for reaching the goal, `-wall_penalty` for moving into a wall, else 0.
+    `reward` for reaching the goal, `-wall_penalty` for moving into a wall, otherwise 0.
 
     ## Starting State
-    The agent is at the centre. The goal is drawn uniformly from the free cells other than the centre, or
-    from those of the outermost ring with `goal="periphery"`. `reset(seed=s)` names a whole stream of
-    lifetimes: the calls of `reset()` after it give the next ones. What the agent does in a lifetime does not
-    change the next one, so agents tested with one seed face the same goals.
+    The agent is at the centre. The goal is drawn uniformly from the free cells other than the centre, or, with
+    `goal="periphery"`, from those of the outermost ring. `reset(seed=s)` names a whole stream of lifetimes: the
+    following calls of `reset()` give the next ones. What the agent does in a lifetime does not change the next
+    one, so all agents that are tested with the same seed face the same goals.
 
     ## Episode End
-    `terminated` is True after `lifetime` steps; `truncated` never is. The horizon is part of the task (how
-    much is left decides what is worth trying) and the agent observes how much of it is over, so by
-    Gymnasium's definition the end is a terminal state and not a time limit put on from outside: there is
-    nothing after it and nothing to bootstrap from.
+    `terminated` is True after `lifetime` steps; `truncated` is never True. The horizon is part of the task: the
+    time left decides what is worth trying, and the agent observes the elapsed time. By Gymnasium's definition
+    the end is therefore a terminal state and not a time limit from outside: nothing follows it, and there is
+    nothing to bootstrap from.
 
     ## Arguments
-    - `size`: cells a side, outer wall included; odd, at least 5.
-    - `lifetime`: steps in a lifetime, at least 1.
-    - `reward`: what reaching the goal pays, above 0.
-    - `wall_penalty`: what moving into a wall costs, at least 0.
-    - `view`: cells a side of the square that the agent sees; odd.
-    - `goal`: "anywhere" or "periphery".
-    - `teleport`: where the agent goes after a hit, within the same step: "random" (uniformly, any free cell
-      other than the goal) or "center".
+    All by keyword; :class:`MazeConfig` has their defaults and checks them.
+    - `size`: side of the maze in cells, outer wall included; odd, at least 5.
+    - `lifetime`: steps in a lifetime, from 1 to a billion.
+    - `reward`: reward for reaching the goal, above 0.
+    - `wall_penalty`: cost of moving into a wall, at least 0.
+    - `view`: side in cells of the square that the agent sees; odd.
+    - `goal`: where goals are drawn, "anywhere" or "periphery".
+    - `teleport`: where the agent goes within the step in which it reaches the goal: "random" (any free cell other
+      than the goal, uniformly) or "center".
     - `render_mode`: "human" (a window), "rgb_array", "ansi" or None.
 
-    A bad argument is a ValueError.
+    A value out of its range is a ValueError, an unknown argument a TypeError.
 
     ## Info
     - `goal`: row and column of the goal (int64, shape (2,)); for people and tests, not for agents.
     - `position`: row and column of the agent (int64, shape (2,)).
-    - `hits`: how often the goal was reached in this lifetime (int).
+    - `hits`: number of times that the goal was reached in this lifetime (int).
 
     ## Source
     Miconi, Stanley, Clune, "Differentiable plasticity: training plastic neural networks with
@@ -77,36 +78,36 @@ class GridMaze(MazeEnv):
 
 
 class GridMazeVector(MazeVectorEnv):
-    """Many :class:`GridMaze` side by side, stepped in one go by the same code.
+    """Many :class:`GridMaze` side by side, stepped together by the same code.
 
-    Maze i of `reset(seed=s)` plays, step by step, what a `GridMaze` does after `reset(seed=s + i)`.
+    After `reset(seed=s)`, maze i does step by step what a `GridMaze` does after `reset(seed=s + i)`.
 
     ## Arguments
     Those of :class:`GridMaze`, and
-    - `num_envs`: how many mazes.
-    - `autoreset_mode`: what happens at a lifetime's end, see Gymnasium's `AutoresetMode`. "SameStep" (the
-      default) begins the next lifetime within the last step, whose observation and info are then in
-      `info["final_obs"]` and `info["final_info"]`; "NextStep" spends the next step on it; "Disabled" leaves
-      it to `reset(options={"reset_mask": mask})`.
+    - `num_envs`: number of mazes; the only argument that may be given by position.
+    - `autoreset_mode`: what happens at the end of a lifetime, see Gymnasium's `AutoresetMode`. "SameStep" (the
+      default) begins the next lifetime within the last step; the last observation and info are then in
+      `info["final_obs"]` and `info["final_info"]`. "NextStep" begins it in the next step. "Disabled" leaves it to
+      `reset(options={"reset_mask": mask})`.
     - `render_mode`: "rgb_array", "ansi" or None; `render()` returns a tuple with one picture per maze.
 
     ## Info
-    `goal` and `position` (shape (num_envs, 2)) and `hits` (shape (num_envs,)), each with a mask of the mazes
-    that it holds for (`_goal`, `_position`, `_hits`), as Gymnasium's vector environments have it.
+    `goal` and `position` (shape (num_envs, 2)) and `hits` (shape (num_envs,)). As in all of Gymnasium's vector
+    environments, each has a mask of the mazes that it is valid for: `_goal`, `_position`, `_hits`.
     """
 
     settings_type = MazeConfig
 
 
 class RandomMaze(MazeEnv):
-    """A maze whose walls, too, are drawn anew in every lifetime.
+    """A maze with a hidden goal and random walls, both drawn anew in every lifetime.
 
     ## Description
-    As :class:`GridMaze`, but with walls that make corridors: rooms at the cells of odd row and column, joined
-    by a random tree of doors (the minimum spanning tree of random weights, as the randomised Kruskal
-    algorithm gives it), so that exactly one path joins any two; then a share `openness` of the walls that
-    are left between rooms, chosen at random, is removed. All free cells can be reached. How many cells are
-    free depends on `size` and `openness` alone.
+    The task is that of :class:`GridMaze`, but the walls form corridors. The cells with odd row and column are
+    rooms. A random tree of doors joins them, so that exactly one path leads from any room to any other: the
+    minimum spanning tree of random weights, as the randomised Kruskal algorithm finds it. Then a share `openness`
+    of the walls that are left between rooms, chosen at random, is removed. All free cells can be reached. The
+    number of free cells depends only on `size` and `openness`.
 
     ## Action Space
     As for :class:`GridMaze`.
@@ -118,16 +119,16 @@ class RandomMaze(MazeEnv):
     As for :class:`GridMaze`.
 
     ## Starting State
-    The agent is at the centre where that is a room (size 7, 11, 15, ...), and else in the room up and left of
-    it. Walls and goal are drawn anew; the goal as for :class:`GridMaze`.
+    The agent is at the centre if that is a room (size 7, 11, 15, ...), otherwise in the room up and left of it.
+    Walls and goal are drawn anew; the goal as for :class:`GridMaze`.
 
     ## Episode End
     As for :class:`GridMaze`: `terminated` after `lifetime` steps.
 
     ## Arguments
     Those of :class:`GridMaze`, and
-    - `openness`: the share of the walls left by the perfect maze that is removed, from 0 (a perfect maze) to
-      1 (pillars alone).
+    - `openness`: share of the walls of the perfect maze that is removed, from 0 (a perfect maze) to 1 (only
+      pillars remain). :class:`RandomMazeConfig` has its default.
 
     `teleport="center"` puts the agent back where it started.
 
@@ -142,7 +143,7 @@ class RandomMaze(MazeEnv):
 
 
 class RandomMazeVector(MazeVectorEnv):
-    """Many :class:`RandomMaze` side by side, stepped in one go by the same code.
+    """Many :class:`RandomMaze` side by side, stepped together by the same code.
 
     Arguments, seeds and infos are as for :class:`GridMazeVector`, with `openness` as for
     :class:`RandomMaze`.

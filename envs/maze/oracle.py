@@ -1,4 +1,4 @@
-"""What an agent that knows the whole maze collects: breadth-first search and dynamic programming."""
+"""The return of an agent that knows the whole maze, by breadth-first search and dynamic programming."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def distances(walls: Walls, goals: Ints) -> Ints:
         goals: row and column of each goal, shape (mazes, 2).
 
     Returns:
-        Shape (mazes, size, size); ``size ** 2`` for walls and cells from which no path leads to the goal.
+        Steps, shape (mazes, size, size); ``size ** 2`` for walls and for cells without a path to the goal.
     """
     mazes, size, _ = walls.shape
     steps = np.full(walls.shape, size * size, dtype=np.int64)
@@ -47,14 +47,14 @@ def distances(walls: Walls, goals: Ints) -> Ints:
 def expected_returns(config: MazeConfig, walls: Walls, goals: Ints, start: tuple[int, int]) -> Floats:
     """Return the expected return of the best play that knows the maze and the goal.
 
-    Going straight to the goal is best, since an earlier hit never leaves fewer steps to the next. With
-    F(n) the expected number of hits in the n steps after a teleport, and P(d) the chance of landing d
+    The shortest path to the goal is best, since an earlier hit never leaves fewer steps for the next one. With
+    F(n) the expected number of hits in the n steps after a teleport, and P(d) the probability of landing d
     steps from the goal,
 
         F(n) = sum over d from 1 to n of P(d) * (1 + F(n - d)).
 
     Args:
-        config: lifetime, reward and teleport count here.
+        config: settings of the maze; lifetime, reward and teleport are used.
         walls: shape (mazes, size, size).
         goals: row and column of each goal, shape (mazes, 2).
         start: row and column of the first cell.
@@ -66,7 +66,7 @@ def expected_returns(config: MazeConfig, walls: Walls, goals: Ints, start: tuple
     steps = distances(walls, goals)
     from_start = steps[:, start[0], start[1]]
     landing = from_start[:, None] if config.teleport == "center" else steps.reshape(mazes, -1)
-    # Walls and the goal itself (distance 0) are nowhere to land.
+    # No agent lands on a wall or on the goal itself (distance 0).
     rows, places = np.nonzero((landing > 0) & (landing < config.size**2))
     reached = landing[rows, places]
     longest = int(reached.max(initial=1))
@@ -86,7 +86,7 @@ def expected_returns(config: MazeConfig, walls: Walls, goals: Ints, start: tuple
 def oracle_return(config: MazeConfig, layout: Layout, lifetimes: int, seed: int) -> float:
     """Return the mean over lifetimes of :func:`expected_returns`.
 
-    Exact for a fixed layout, where it runs over every goal; for random layouts it is the mean over the
+    It is exact for a fixed layout, where it runs over every goal. For random layouts it is the mean over the
     mazes and goals of ``lifetimes`` sampled lifetimes.
     """
     if layout.fixed:
@@ -108,19 +108,19 @@ def random_return(config: MazeConfig, layout: Layout, lifetimes: int, seed: int)
 
 
 class OracleAgent:
-    """Plays a maze by the shortest path to the goal, which it reads from the environment.
+    """Takes the shortest path to the goal, which it reads from the environment.
 
     Args:
         env: a maze of this package, single or vector, wrapped or not.
 
     Raises:
-        TypeError: ``env`` is no maze.
+        TypeError: ``env`` is not a maze of this package.
     """
 
     def __init__(self, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> None:
         dynamics = getattr(env.unwrapped, "dynamics", None)
         if not isinstance(dynamics, MazeDynamics):
-            raise TypeError(f"OracleAgent plays GridMaze and RandomMaze environments only, not {env}.")
+            raise TypeError(f"env is {env}: OracleAgent plays GridMaze and RandomMaze environments only")
         self._dynamics = dynamics
         size = dynamics.config.size
         self._distances = np.zeros((dynamics.num_envs, size, size), dtype=np.int64)
@@ -139,7 +139,7 @@ class OracleAgent:
 
 
 def _begun(config: MazeConfig, layout: Layout, lifetimes: int, seed: int) -> MazeDynamics:
-    """Return mazes that each stand at the beginning of a lifetime."""
+    """Return mazes at the beginning of a lifetime."""
     dynamics = MazeDynamics(config, layout, lifetimes)
     dynamics.seed(keys_from_range(seed, lifetimes), np.ones(lifetimes, dtype=np.bool_))
     dynamics.begin(np.arange(lifetimes))

@@ -1,4 +1,4 @@
-"""Where the walls stand: one fixed layout of pillars, and random mazes drawn for many lifetimes at once.
+"""The walls of a maze: one fixed layout of pillars, and random mazes drawn for many lifetimes at once.
 
 Walls are booleans of shape (layouts, size, size), True for a wall. Rooms are the cells with odd row and
 odd column; the walls between rooms are the cells with one odd and one even coordinate.
@@ -19,9 +19,9 @@ class Layout(Protocol):
     """A source of walls for the dynamics.
 
     Attributes:
-        fixed: every lifetime has the same walls.
-        start: row and column in which every lifetime starts.
-        free_cells: how many cells are free, the same in every layout of this source.
+        fixed: whether every lifetime has the same walls.
+        start: row and column where every lifetime starts.
+        free_cells: number of free cells, the same for all walls of this source.
     """
 
     fixed: bool
@@ -29,12 +29,12 @@ class Layout(Protocol):
     free_cells: int
 
     def draw(self, keys: Keys) -> Walls:
-        """Return walls of shape (len(keys), size, size), the k-th drawn from the stream ``keys[k]``."""
+        """Return walls of shape (len(keys), size, size); the k-th are drawn from the stream ``keys[k]``."""
         ...
 
 
 class PillarLayout:
-    """A wall around, and a pillar at every even row and column except the centre cell."""
+    """An outer wall, and a pillar at every even row and column except the centre cell."""
 
     fixed = True
 
@@ -54,15 +54,14 @@ class PillarLayout:
 
 
 class RandomLayout:
-    """Random perfect mazes of which a part of the remaining inner walls is taken away.
+    """Random perfect mazes from which a share of the inner walls is then removed.
 
-    The maze is the minimum spanning tree of random weights on the walls between rooms, so its
-    distribution is that of the randomised Kruskal algorithm. It is grown room by room (Prim), in all
-    mazes at once. Then ``round(openness * walls left)`` walls, chosen at random, are removed: 0 leaves a
-    perfect maze with one path between any two cells, 1 leaves pillars alone.
+    The maze is the minimum spanning tree of random weights on the walls between rooms, so its distribution is
+    that of the randomised Kruskal algorithm. The tree is grown room by room (Prim), in all mazes at once. Then
+    ``round(openness * walls left)`` walls, chosen at random, are removed: with 0 a perfect maze with one path
+    between any two cells remains, with 1 only pillars.
 
-    The start is the centre cell where that is a room, and else (size 5, 9, 13, ...) the room up and left
-    of it.
+    The start is the centre cell if that is a room, otherwise (size 5, 9, 13, ...) the room up and left of it.
     """
 
     fixed = False
@@ -79,7 +78,7 @@ class RandomLayout:
         # The two rooms on either side of each inner wall, shape (2, inner walls).
         self._ends = np.concatenate([across, down], axis=1)
         row, column = np.divmod(self._ends, rooms)
-        # Rooms r and r + 1 stand at cells 2r + 1 and 2r + 3, so the wall is at the sum of the two plus 1.
+        # Rooms r and r + 1 are the cells 2r + 1 and 2r + 3, so the wall is the cell r + (r + 1) + 1.
         self._wall_cells = (row.sum(axis=0) + 1) * size + column.sum(axis=0) + 1
         inner = self._ends.shape[1]
         self._touches = np.zeros((rooms * rooms, inner), dtype=np.bool_)
@@ -97,7 +96,7 @@ class RandomLayout:
         bits = draw(keys[:, None], np.arange(2 * inner))
         doors = self._spanning_trees(bits[:, :inner])
         if self._extra:
-            # Walls that are doors already sort last, the others in random order.
+            # Walls that are already doors are sorted last, the others in random order.
             order = np.where(doors, np.uint64(2**64 - 1), bits[:, inner:])
             chosen = np.argpartition(order, self._extra - 1, axis=1)[:, : self._extra]
             np.put_along_axis(doors, chosen, True, axis=1)

@@ -1,1 +1,1 @@
-"""An agent and its network at work, in a window or an animation."""
+"""An agent and its network at work, as pictures for a window or an animation."""

@@ -1,7 +1,7 @@
-"""A picture of an agent's network at work, to stand beside a picture of what it does.
+"""A picture of an agent's network at work, which stands beside a picture of the environment.
 
-The plastic part of every connection as a heat map, the neurons' activity, the next action's probabilities, and the
-course of value and plasticity over the lifetime.
+It shows the plastic part of every connection as a heat map, the activity of the neurons, the probabilities of the next
+action, and how the value estimate and the plasticity have changed over the lifetime.
 """
 
 from collections.abc import Sequence
@@ -34,35 +34,35 @@ from plastic_rl.text import tenths
 Kind = Literal["moves", "choices", "continuous"]
 Floats = npt.NDArray[np.floating[Any]]
 
-# Shades on either side of zero. Few: more could not be told apart, and would swell a GIF.
+# Shades on either side of zero. More could not be told apart and would make a GIF larger.
 SHADES = 5
 LEAST, MOST = BLUE, RED
-# A connection keeps its shade until its number is this far away, in shades. With 0.5 it would flicker.
+# A connection keeps its shade until its value is this many shades away. With 0.5 it would flicker.
 _STAY = 0.8
 _LIGHT_BLUE: Color = (168, 193, 247)
 _HIT: Color = (241, 180, 165)
-# Directions of up, right, down and left, in the order of the maze's actions: x and y on the screen.
+# Directions of the maze's actions (up, right, down, left) on the screen: x and y.
 _ARROWS = ((0, -1), (1, 0), (0, 1), (-1, 0))
-# Lines are drawn this many times too large; scaled down by a power of two, pygame keeps the colour of the ground.
+# Lines are drawn this many times too large. It is a power of two: then scaling down keeps the background colour.
 _FINER = 4
-MOST_ACTIONS = 8  # that are shown
+MOST_ACTIONS = 8  # with more actions, none is shown
 
 
 @dataclass(frozen=True, eq=False)
 class Mind:
-    """All that a picture of a network at work shows; T steps have been decided, the last one not yet taken.
+    """Everything that a picture of a network shows. T actions have been chosen; the last one has not been taken yet.
 
     Attributes:
-        activity: of the neurons at each step, shape (T, N).
-        plastic: alpha * trace as it is now, (N, N) by [from, to], or None for a network without plasticity.
+        activity: activity of the neurons at each step, shape (T, N).
+        plastic: the present alpha * trace, (N, N) by [from, to], or None for a network without plasticity.
         strengths: mean of abs(alpha * trace) at each step, (T,); empty without plasticity.
         values: value estimate at each step, (T,).
-        actions: probability of each action, from 0 to 1; or means of continuous actions, from -1 to 1; shape (A,).
-            Left out of the picture if there are none or many.
-        chosen: the action that comes next, or None if the lifetime is over or actions are continuous.
-        kind: what the actions are: a maze's four moves, other choices, or continuous numbers.
-        hits: the steps at which a maze's goal was reached.
-        frozen: whether the trace is kept as it is.
+        actions: probability of each action, from 0 to 1, or means of continuous actions, from -1 to 1; shape (A,). The
+            picture leaves them out if there are none or too many.
+        chosen: the next action, or None if the lifetime is over or actions are continuous.
+        kind: kind of the actions: the four moves of a maze, other choices, or continuous numbers.
+        hits: steps at which the goal of a maze was reached.
+        frozen: whether the trace is frozen.
     """
 
     activity: Floats
@@ -78,14 +78,14 @@ class Mind:
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """What stays the same from picture to picture, taken from a lifetime that is not shown.
+    """What all pictures of a lifetime have in common, found in a lifetime that is not shown.
 
     Attributes:
-        order: of the neurons, (N,): those that are active together stand together.
-        plastic: the plastic part, positive or negative, that has the full colour.
-        values: the lowest and the highest value, zero included.
-        strength: the highest strength.
-        steps: the length of a lifetime.
+        order: order of the neurons, (N,); neurons that are active together stand together.
+        plastic: absolute value of the plastic part that has the full colour.
+        values: lowest and highest value estimate; the range includes zero.
+        strength: highest strength.
+        steps: number of the last step of a lifetime, counted from 0.
     """
 
     order: npt.NDArray[np.int64]
@@ -98,7 +98,7 @@ class Scales:
     def of(cls, mind: Mind) -> "Scales":
         """Return the scales that suit a whole lifetime."""
         activity = mind.activity.astype(np.float64)
-        # The first direction of the activity, which the trace, a running mean of its products, grows along.
+        # First principal direction of the activity: the trace, a running mean of its products, grows along it.
         _, directions = np.linalg.eigh(activity.T @ activity)
         return cls(
             order=np.argsort(directions[:, -1], kind="stable"),
@@ -110,7 +110,7 @@ class Scales:
 
 
 def _round(number: float) -> float:
-    """Return the next number of a single digit, 0.1, 0.2, ..., 1, 2, ..., that is not smaller."""
+    """Round up to a number with a single digit: 0.1, 0.2, ..., 1, 2, ..."""
     if not 1e-30 < number < 1e30:
         return 1.0
     power = 10.0 ** np.floor(np.log10(number))
@@ -118,10 +118,10 @@ def _round(number: float) -> float:
 
 
 def colored(shades: npt.NDArray[np.integer[Any]]) -> Frame:
-    """Give each shade, from -SHADES to SHADES, its colour: white at zero.
+    """Return the colours of shades from -SHADES to SHADES; zero is white.
 
     Returns:
-        uint8 of the shades' shape and 3 more.
+        uint8 of shape ``(*shades.shape, 3)``.
     """
     share = np.arange(-SHADES, SHADES + 1)[:, None] / SHADES
     tint = np.where(share > 0, MOST, LEAST) - np.array(255)
@@ -132,7 +132,7 @@ SCALE = colored(np.arange(-SHADES, SHADES + 1))
 
 
 def shrunk(numbers: Floats, height: int, width: int) -> Floats:
-    """Scale a matrix down to at most these sizes: each new cell is the mean of the area that it covers."""
+    """Scale a matrix down to at most this size; each new cell is the mean of the area that it covers."""
     rows, columns = numbers.shape
     if rows > height:
         numbers = _areas(rows, height) @ numbers
@@ -142,13 +142,13 @@ def shrunk(numbers: Floats, height: int, width: int) -> Floats:
 
 
 def enlarged(picture: Frame, height: int, width: int) -> Frame:
-    """Scale a picture up to this size, with sharp edges."""
+    """Scale a picture up to this size with sharp edges."""
     down, across = (np.arange(new) * old // new for old, new in zip(picture.shape, (height, width), strict=False))
     return picture[down][:, across]
 
 
 def _areas(old: int, new: int) -> Floats:
-    """How much of each of ``old`` cells is in each of ``new`` cells of the same total length, (new, old)."""
+    """Return the share of each of ``old`` cells in each of ``new`` cells of the same total length, (new, old)."""
     edges = np.arange(new + 1, dtype=np.float32) * (old / new)
     low, high = edges[:-1, None], edges[1:, None]
     cells = np.arange(old)
@@ -157,10 +157,10 @@ def _areas(old: int, new: int) -> Floats:
 
 
 def fitted(picture: Frame, height: int, most: int) -> Frame:
-    """Scale a picture of another environment so that it fits beside a panel.
+    """Scale a picture of any environment so that it fits beside a panel.
 
     Returns:
-        RGB picture, uint8 of shape (height, at most ``most``, 3).
+        RGB picture, uint8 of shape (height, width, 3), with a width of at most ``most``.
     """
     pygame = load_pygame()
     margin = round(0.035 * height)
@@ -179,7 +179,7 @@ class Panel:
 
     Args:
         scales: what the pictures have in common.
-        side: pixels a side of the maze beside which they stand.
+        side: side in pixels of the maze that they stand beside.
     """
 
     def __init__(self, scales: Scales, side: int = TARGET_WIDTH) -> None:
@@ -187,7 +187,7 @@ class Panel:
         self.unit = side / TARGET_WIDTH
         self.margin, strip = margins(side)
         room, count = round(0.86 * side), len(scales.order)
-        # Whole pixels per neuron where that does not cost much of the room.
+        # Whole pixels per neuron, unless that would waste much of the room.
         self.map = room - room % count if room % count < 0.15 * room else room
         self.column = round(0.43 * side)
         self.left = self.margin // 2
@@ -200,7 +200,7 @@ class Panel:
         """Draw a picture.
 
         Returns:
-            RGB picture, uint8 of shape (height of that maze's picture, width, 3).
+            RGB picture, uint8 of shape (height, width, 3), as high as the picture of that maze.
 
         Raises:
             gymnasium.error.DependencyNotInstalled: pygame is missing.
@@ -228,7 +228,7 @@ class Panel:
         return as_frame(self.canvas)
 
     def _u(self, length: float) -> int:
-        """Pixels of a length that is given for a maze of the usual size."""
+        """Return the pixels of a length that is given for a maze of the usual size."""
         return round(length * self.unit)
 
     def _say(self, words: str, x: int, y: int, size: float = 13, color: Color = FAINT) -> None:
@@ -242,9 +242,9 @@ class Panel:
         self.canvas.blit(self.pygame.image.frombuffer(picture.tobytes(), (width, height), "RGB"), (x, y))
 
     def _activity(self, y: int) -> None:
-        """The neurons' activity now, above the heat map's columns."""
+        """Draw the present activity of the neurons above the columns of the heat map."""
         now = self.mind.activity[-1:, self.scales.order]
-        self._say(f"ACTIVITY OF ITS {now.shape[1]} NEURONS", self.left, self.margin)
+        self._say(f"ACTIVITY OF {now.shape[1]} NEURONS", self.left, self.margin)
         top = self.margin + self._u(16)
         shades = np.rint(SHADES * np.clip(shrunk(now, 1, self.map), -1, 1)).astype(int)
         self._show(enlarged(colored(shades), y - top, self.map), self.left, top)
@@ -252,7 +252,7 @@ class Panel:
     def _plastic(self, y: int) -> None:
         assert self.mind.plastic is not None
         order, full = self.scales.order, self.scales.plastic
-        self._say("PLASTIC PART OF ITS CONNECTIONS", self.left, y - self._u(16))
+        self._say("PLASTIC PART OF THE CONNECTIONS", self.left, y - self._u(16))
         exact = SHADES * np.clip(shrunk(self.mind.plastic[np.ix_(order, order)], self.map, self.map) / full, -1, 1)
         if self._shades is None:
             self._shades = np.zeros(exact.shape, int)
@@ -263,9 +263,9 @@ class Panel:
         self._legend(y + self.map + self.margin, f"{full:g}", "alpha x trace, from each neuron (row) to each (column)")
 
     def _history(self, y: int) -> None:
-        """Without plasticity: the activity over the last steps, in the heat map's place."""
+        """Draw the activity over the last steps in place of the heat map, for a network without plasticity."""
         shown = min(self.scales.steps + 1, self.map)
-        self._say("THEIR ACTIVITY OVER THE LIFETIME", self.left, y - self._u(16))
+        self._say("ACTIVITY OVER THE LIFETIME", self.left, y - self._u(16))
         recent = self.mind.activity[-shown:, self.scales.order]
         numbers = np.zeros((shown, recent.shape[1]))
         numbers[: len(recent)] = recent
@@ -274,7 +274,7 @@ class Panel:
         self._legend(y + self.map + self.margin, "1", "activity of each neuron (row) at each step")
 
     def _legend(self, y: int, full: str, words: str) -> None:
-        """The colours from the lowest to the highest, and what they mean."""
+        """Draw the scale of colours, and what they mean."""
         height, width = self._u(8), self._u(120)
         bar = np.repeat(SCALE[None], -(-width // len(SCALE)), axis=1).repeat(height, axis=0)
         low = draw_text(self.pygame, f"-{full}", 15 * self.unit, INK)
@@ -285,7 +285,7 @@ class Panel:
         self._say(words, self.left, y + self._u(20), 13)
 
     def _frozen(self, y: int) -> None:
-        """A frame around the heat map, and the word."""
+        """Draw a frame around the heat map, and the word FROZEN."""
         line = max(2, self._u(3))
         frame = self.pygame.Rect(self.left, y, self.map, self.map).inflate(2 * line, 2 * line)
         self.pygame.draw.rect(self.canvas, AMBER, frame, line, border_radius=line)
@@ -296,9 +296,9 @@ class Panel:
         self.canvas.blit(word, word.get_rect(center=tag.center))
 
     def _actions(self, y: int) -> int:
-        """A bar for each action; returns where they end."""
+        """Draw a bar for each action; return the y at which they end."""
         mind, height, step = self.mind, self._u(9), self._u(21)
-        names = {"moves": "ITS NEXT MOVE", "choices": "ITS NEXT ACTION", "continuous": "ITS NEXT ACTION, ON AVERAGE"}
+        names = {"moves": "NEXT MOVE", "choices": "NEXT ACTION", "continuous": "MEAN OF THE NEXT ACTION"}
         signed = mind.kind == "continuous"
         self._say(names[mind.kind], self.right, y)
         y += self._u(20)
@@ -323,7 +323,7 @@ class Panel:
         return y - step + height
 
     def _arrow(self, index: int, x: int, y: int) -> None:
-        """The arrow of a move, around a point."""
+        """Draw the arrow of a move around a point."""
         size = self._u(16)
         big = size * _FINER
         tile = self.pygame.Surface((big, big))
@@ -339,7 +339,7 @@ class Panel:
     def _values(self, area: Any) -> None:
         low, high = self.scales.values
         values = self.mind.values
-        self._chart(area, "VALUE: REWARD IN SIGHT", tenths(values[-1]), values, min(low, *values), max(high, *values))
+        self._chart(area, "VALUE ESTIMATE", tenths(values[-1]), values, min(low, *values), max(high, *values))
         if self.mind.kind == "moves":
             words = draw_text(self.pygame, "goal reached", 13 * self.unit, FAINT)
             place = words.get_rect(bottomright=(area.right, area.top + self._u(31)))
@@ -350,10 +350,10 @@ class Panel:
     def _strengths(self, area: Any) -> None:
         strengths = self.mind.strengths
         most = max(self.scales.strength, *strengths)
-        self._chart(area, "PLASTIC PART, MEAN SIZE", f"{strengths[-1]:.2g}", strengths, 0.0, most)
+        self._chart(area, "MEAN SIZE OF THE PLASTIC PART", f"{strengths[-1]:.2g}", strengths, 0.0, most)
 
     def _chart(self, area: Any, name: str, now: str, numbers: Sequence[float], low: float, high: float) -> None:
-        """The course of a number over the lifetime, its value now, and the hits."""
+        """Draw a number over the lifetime, its present value, and the hits."""
         self._say(name, area.left, area.top)
         self._say(now, area.left, area.top + self._u(16), 23, INK)
         plot = self.pygame.Rect(area.left, area.top + self._u(40), area.width, area.height - self._u(40))
@@ -371,9 +371,9 @@ class Panel:
             x, _ = place(hit, low)
             self.pygame.draw.line(tile, _HIT, (x, 0), (x, tile.get_height()), max(1, line // 2))
         self.pygame.draw.line(tile, GRID, place(0, 0.0), place(steps, 0.0), max(1, line // 2))
-        course = [place(step, number) for step, number in enumerate(numbers)]
-        if len(course) > 1:
-            self.pygame.draw.lines(tile, BLUE, False, course, line)
-        self.pygame.draw.circle(tile, FLOOR, course[-1], dot)
-        self.pygame.draw.circle(tile, BLUE, course[-1], dot - line / 2)
+        curve = [place(step, number) for step, number in enumerate(numbers)]
+        if len(curve) > 1:
+            self.pygame.draw.lines(tile, BLUE, False, curve, line)
+        self.pygame.draw.circle(tile, FLOOR, curve[-1], dot)
+        self.pygame.draw.circle(tile, BLUE, curve[-1], dot - line / 2)
         self.canvas.blit(self.pygame.transform.smoothscale(tile, plot.size), plot)

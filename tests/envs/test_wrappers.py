@@ -241,9 +241,9 @@ def test_other_processes_can_be_wrapped():
 @pytest.mark.parametrize(
     ("observation_space", "action_space", "message"),
     [
-        (spaces.MultiBinary(3), spaces.Discrete(2), r"observation space MultiBinary.*FlattenObservation"),
-        (spaces.Dict(a=spaces.Discrete(2)), spaces.Discrete(2), r"observation space Dict.*Box or a Discrete"),
-        (spaces.Discrete(2), spaces.MultiDiscrete([2, 2]), r"action space MultiDiscrete.*TransformAction"),
+        (spaces.MultiBinary(3), spaces.Discrete(2), r"observation space is MultiBinary.*FlattenObservation"),
+        (spaces.Dict(a=spaces.Discrete(2)), spaces.Discrete(2), r"observation space is Dict.*Box or a Discrete"),
+        (spaces.Discrete(2), spaces.MultiDiscrete([2, 2]), r"action space is MultiDiscrete.*TransformAction"),
     ],
 )
 def test_unsupported_spaces_are_named(observation_space, action_space, message):
@@ -257,5 +257,5 @@ def test_unsupported_spaces_are_named(observation_space, action_space, message):
 def test_a_vector_env_must_say_how_it_autoresets():
     envs = GridMazeVector(2)
     envs.metadata = {}
-    with pytest.raises(ValueError, match=r"metadata\['autoreset_mode'\].*but is None"):
+    with pytest.raises(ValueError, match=r"metadata\['autoreset_mode'\].*is None: expected"):
         PreviousActionRewardVector(envs)
