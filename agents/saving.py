@@ -170,7 +170,19 @@ class SavedAgent(OnPolicyAlgorithm):
                 do not fit its settings.
             ValueError: the environment's spaces are not the agent's.
         """
-        saved = archive.read(_existing(path))
+        return cls.from_archive(archive.read(_existing(path)), env, device, resume, policy, **kwargs)
+
+    @classmethod
+    def from_archive(
+        cls: type[Self],
+        saved: archive.Archive,
+        env: GymEnv | gym.vector.VectorEnv | None = None,
+        device: torch.device | str = "auto",
+        resume: bool = False,
+        policy: type[BasePolicy] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Return the agent that an archive holds. Arguments and errors are those of ``load``."""
         agent = cls.from_description(saved.config, saved.weights, env, device, policy, **kwargs)
         try:
             agent.policy.optimizer.load_state_dict(saved.training["optimizer"])
@@ -181,7 +193,7 @@ class SavedAgent(OnPolicyAlgorithm):
         except archive.ArchiveError:
             raise
         except MISFITS as error:
-            raise archive.ArchiveError(f"the state of training in {path} does not fit the agent: {error}") from error
+            raise archive.ArchiveError(f"the state of training does not fit the agent: {error}") from error
         return agent
 
     @classmethod

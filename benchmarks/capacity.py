@@ -24,11 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plastic_rl.evaluation.networks import assess
 from plastic_rl.figures.style import COLOURS, FAINT, INK, dress, new_figure, save
 from plastic_rl.ops import set_num_threads
 from plastic_rl.tasks import CompletionEpisodes, CoreSettings, PatternCompletion
 from plastic_rl.text import duration, table
-from plastic_rl.training.trainer import Trainer, assess
+from plastic_rl.training.trainer import Trainer
 
 PATTERNS = (5, 10, 15, 20, 30, 40, 50, 70, 100)
 MEMORIES = [(rule, alpha) for rule in ("hebb", "oja") for alpha in ("connection", "shared")]

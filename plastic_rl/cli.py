@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Union, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -25,9 +25,12 @@ from plastic_rl.settings.omniglot import Omniglot
 from plastic_rl.settings.play import Play
 from plastic_rl.settings.watch import Watch
 
+if TYPE_CHECKING:
+    from plastic_rl.runs.folder import RunFolder
+
 
 class Command(NamedTuple):
-    """A command: its settings, and "module:function", which is called with them."""
+    """A command: its settings, and "module:function", called with them; to train, also with a run to resume."""
 
     settings: type[Settings]
     function: str  # loaded when it is called, so that --help and mistakes are answered at once
@@ -35,9 +38,9 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "maze": Command(MazeRun, "plastic_rl.commands.maze:train"),
-    "memorize": Command(Memorize, "plastic_rl.commands.supervised:train"),
-    "images": Command(Images, "plastic_rl.commands.supervised:train"),
-    "omniglot": Command(Omniglot, "plastic_rl.commands.supervised:train"),
+    "memorize": Command(Memorize, "plastic_rl.commands.tasks:train"),
+    "images": Command(Images, "plastic_rl.commands.tasks:train"),
+    "omniglot": Command(Omniglot, "plastic_rl.commands.tasks:train"),
     "compare": Command(Compare, "plastic_rl.commands.compare:compare"),
     "curves": Command(Curves, "plastic_rl.commands.curves:curves"),
     "evaluate": Command(Evaluate, "plastic_rl.commands.evaluate:evaluate"),
@@ -79,9 +82,9 @@ def _run(words: list[str]) -> None:
     if name not in COMMANDS:
         _explain(words)
     kind, function = COMMANDS[name]
-    settings = _read_run(kind, words) if issubclass(kind, Run) else _read(kind, words)
+    given = _read_run(kind, words) if issubclass(kind, Run) else (_read(kind, words),)
     module, _, attribute = function.partition(":")
-    getattr(import_module(module), attribute)(settings)
+    getattr(import_module(module), attribute)(*given)
 
 
 def _explain(words: Sequence[str]) -> None:
@@ -91,8 +94,8 @@ def _explain(words: Sequence[str]) -> None:
     raise UsageError(f"name the command first, one of {', '.join(COMMANDS)}")
 
 
-def _read_run(kind: type[RunT], words: Sequence[str]) -> RunT:
-    """Read the settings of a run, new or resumed.
+def _read_run(kind: type[RunT], words: Sequence[str]) -> "tuple[RunT, RunFolder | None]":
+    """Read the settings of a run; return them, and its folder if it is resumed.
 
     Raises:
         UserError: there is no such run to resume.
@@ -102,11 +105,14 @@ def _read_run(kind: type[RunT], words: Sequence[str]) -> RunT:
     settings = _read(kind, words, default)
     if settings.resume is None:
         check_core(settings, default)
-        return settings
-    kept = _kept(kind, settings.resume)
+        return settings, None
+    from plastic_rl.runs.folder import RunFolder
+
+    run = RunFolder(settings.resume)
+    kept = _kept(kind, run)
     settings = _read(kind, words, kept)
     check_resumed(settings, kept)
-    return settings
+    return settings, run
 
 
 def _leading(kind: type[Run], words: Sequence[str]) -> dict[str, Any]:
@@ -132,21 +138,20 @@ def _leading(kind: type[Run], words: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _kept(kind: type[RunT], folder: Path) -> RunT:
+def _kept(kind: type[RunT], run: "RunFolder") -> RunT:
     """Return the settings of a run to resume.
 
     Raises:
         UserError: there is no such run.
         UsageError: it is a run of another command.
     """
-    from plastic_rl.runs.folder import read_run
     from plastic_rl.settings import RUNS
 
-    kept: Run = read_run(folder, *RUNS.values())
+    kept: Run = run.settings(*RUNS.values())
     if not isinstance(kept, kind):
-        again = invocation(kept.command, option("resume"), folder)
-        raise UsageError(f"{folder} is a run of {kept.command}: continue it with {again}")
-    return replace(kept, resume=folder)
+        again = invocation(kept.command, option("resume"), run)
+        raise UsageError(f"{run} is a run of {kept.command}: continue it with {again}")
+    return replace(kept, resume=run.path)
 
 
 def _read(kind: type[Any], words: Sequence[str], default: Any = None) -> Any:

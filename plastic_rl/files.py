@@ -1,4 +1,4 @@
-"""Files that are seen whole or not at all, and readers that run no code and say which file is damaged."""
+"""Files that are written whole or not at all, and readers that run no code and name the file that is damaged."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-# What reading a damaged file of ``torch.save`` raises.
+# What reading a damaged file of ``torch.save`` may raise.
 UNREADABLE = (
     pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, LookupError, TypeError,
     AttributeError, AssertionError, OverflowError,
@@ -23,11 +23,11 @@ UNREADABLE = (
 
 
 class DamagedFileError(ValueError):
-    """A file is not what it should be, or damaged."""
+    """A file is damaged, or not of the expected kind."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put a file in its place whole, whenever the process or the machine stops."""
+    """Write a file whole or not at all, whenever the process or the machine stops."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -41,13 +41,18 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table, whole: numbers that are not whole to six digits, None as nothing."""
+    """Write a table atomically: floats to six significant digits, None as an empty cell."""
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
         writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in row])
     write_atomically(path, content.getvalue().encode())
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON atomically."""
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_json(content: bytes, name: str) -> dict[str, Any]:
@@ -62,9 +67,9 @@ def read_json(content: bytes, name: str) -> dict[str, Any]:
 
 
 def weights_to_bytes(weights: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """Write safetensors. A tensor may have several names, under each of which it is then kept."""
-    own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
-    return safetensors.torch.save(own, metadata)
+    """Return weights in the safetensors format. A tensor with several names is kept under each of them."""
+    copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
+    return safetensors.torch.save(copies, metadata)
 
 
 def read_weights(content: bytes, name: str) -> dict[str, Tensor]:
@@ -76,7 +81,7 @@ def read_weights(content: bytes, name: str) -> dict[str, Tensor]:
 
 
 def read_torch(content: bytes, name: str) -> dict[str, Any]:
-    """Parse a dictionary that ``torch.save`` wrote, of tensors and plain values only, or raise DamagedFileError."""
+    """Parse a dictionary of tensors and plain values that ``torch.save`` wrote, or raise DamagedFileError."""
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except UNREADABLE as error:

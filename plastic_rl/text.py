@@ -1,10 +1,10 @@
-"""Numbers and tables as people read them."""
+"""Numbers, durations and tables for people to read."""
 
 from collections.abc import Sequence
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Align rows in columns, the first to the left, the others to the right, with a line under the first row."""
+    """Align rows in columns, with a line under the first row; the first column to the left, the others to the right."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -18,7 +18,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number of steps: 950, 12.3k, 4.56M."""
+    """Write a number to three digits: 950, 12.3k, 4.56M."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.3g}{unit}"
@@ -26,7 +26,7 @@ def number(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time: 42 s, 3 min 5 s, 1 h 2 min."""
+    """Write a duration: 42 s, 3 min 5 s, 1 h 2 min."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from plastic_rl.agents import RecurrentAgent
+from plastic_rl.commands.environments import load
 from plastic_rl.envs import MazeState, draw_maze, draw_view
 from plastic_rl.envs.drawing import Frame, captioned
 from plastic_rl.envs.protocols import Pictured
 from plastic_rl.envs.registration import settings_of
 from plastic_rl.envs.window import Window
 from plastic_rl.errors import UsageError
-from plastic_rl.runs import agents as runs
+from plastic_rl.runs.finding import find_run, packaged
 from plastic_rl.seeds import FRESH
 from plastic_rl.settings import MazeRun, Play
 from plastic_rl.text import tenths
@@ -58,9 +59,9 @@ def play(config: Play) -> None:
 def _opponent(config: Play) -> tuple[RecurrentAgent | None, str, dict[str, Any]]:
     """Return the agent to compare with, if there is one, and the id and the settings of the maze."""
     agent, run = None, MazeRun()
-    if config.run is not None or runs.TRAINED.is_dir():
-        folder = runs.chosen(config.run)
-        agent, run = runs.load(folder)
+    if config.run is not None or packaged("maze").is_dir():
+        folder = find_run(config.run)
+        agent, run = load(folder)
         if settings_of(run.env) is None:
             raise UsageError(f"{folder} is of {run.env}: expected an agent of a maze of this package")
     wanted = {"size": config.size, "lifetime": config.lifetime}

@@ -5,9 +5,10 @@ from functools import partial
 
 import torch
 
+from plastic_rl.commands.environments import load, make_env
 from plastic_rl.envs.window import Window
 from plastic_rl.errors import UsageError, invocation
-from plastic_rl.runs import agents as runs
+from plastic_rl.runs.finding import find_run
 from plastic_rl.seeds import FRESH
 from plastic_rl.settings import Watch
 from plastic_rl.viewing.lifetime import Lifetime, rehearse
@@ -23,8 +24,8 @@ def watch(config: Watch) -> None:
     torch.set_num_threads(1)  # as in evaluate
     if config.gif is not None and config.gif.suffix.lower() != ".gif":
         raise UsageError(f"--gif {config.gif}: expected a name that ends in .gif")
-    agent, run = runs.load(runs.chosen(config.run))
-    make = partial(runs.make_env, run.env, **run.env_kwargs())
+    agent, run = load(find_run(config.run))
+    make = partial(make_env, run.env, **run.env_kwargs())
     first = FRESH + config.seed
     if config.gif is not None:
         write_lifetime(config.gif, agent, make, first, config.fps, config.deterministic)

@@ -1,4 +1,4 @@
-"""Many lifetimes in mazes side by side: when the goal is hit, and what is left of an agent without its memory."""
+"""Many lifetimes in mazes side by side: when the goal is hit, with an agent's memory and without parts of it."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -9,19 +9,19 @@ import numpy as np
 import torch
 
 from plastic_rl.agents import PlasticA2C
-from plastic_rl.modules import MemorylessCore, PlasticRNN
+from plastic_rl.checks import check_at_least
+from plastic_rl.envs.protocols import Measured
 from plastic_rl.modules.ablation import ABLATIONS as OF_NETWORK
 from plastic_rl.modules.ablation import ablated
 
-# So many steps after the first hit its reward has been seen and been written into the trace.
-LEARNED = 5
+LEARNED = 5  # steps after the first hit, by which its reward was observed and written into the trace
 
-State = tuple[np.ndarray, ...]
+State = Any  # a core's state, a NamedTuple of arrays
 Change = Callable[[State, State, np.ndarray, np.ndarray], State]
 
 
 class Lifetimes(NamedTuple):
-    """What happened in E lifetimes of T steps.
+    """Rewards of E lifetimes of T steps.
 
     Attributes:
         rewards: ``(E, T)``.
@@ -31,15 +31,15 @@ class Lifetimes(NamedTuple):
 
     @property
     def hits(self) -> np.ndarray:
-        """Whether the step reached the goal, ``(E, T)`` booleans: nothing else pays."""
+        """Whether each step reached the goal, ``(E, T)`` booleans: no other reward is positive."""
         return self.rewards > 0
 
     def summary(self) -> dict[str, float | None]:
-        """Return the mean return, its standard deviation, and how long hits take.
+        """Return the mean return, its standard deviation, and how many steps hits take.
 
-        steps_to_first_hit is a mean over the lifetimes that have a hit; steps_between_hits a mean, over all later
-        hits, of the steps since the one before; None where there are none. The agent begins again at a random place
-        after each hit: that it finds the goal sooner than at first is learning within the lifetime.
+        steps_to_first_hit is the mean over lifetimes with a hit. steps_between_hits is the mean over all later hits
+        of the steps since the hit before. Each is None where there are no such hits. After each hit the agent starts
+        again at a random place. If it then needs fewer steps than to the first hit, it has learned within its lifetime.
         """
         returns = self.rewards.sum(1)
         steps = [np.flatnonzero(hits) for hits in self.hits]
@@ -55,23 +55,25 @@ class Lifetimes(NamedTuple):
 
 
 def _where(mask: np.ndarray, yes: np.ndarray | float, no: np.ndarray) -> np.ndarray:
+    """Choose between two parts of a state, for each of their B agents."""
     return np.where(mask.reshape(-1, *[1] * (no.ndim - 1)), yes, no).astype(no.dtype)
 
 
 def _freeze_trace(before: State, state: State, hit: np.ndarray, since: np.ndarray) -> State:
-    return state[0], _where(since >= LEARNED, before[1], state[1])
+    return state._replace(trace=_where(since >= LEARNED, before.trace, state.trace))
 
 
 def _clear_trace(before: State, state: State, hit: np.ndarray, since: np.ndarray) -> State:
-    return state[0], _where(hit, 0.0, state[1])
+    return state._replace(trace=_where(hit, 0.0, state.trace))
 
 
 def _clear_activity(before: State, state: State, hit: np.ndarray, since: np.ndarray) -> State:
-    return tuple(_where(hit, 0.0, part) if part.ndim == 2 else part for part in state)
+    names = [name for name in state._fields if name != "trace"]
+    return state._replace(**{name: _where(hit, 0.0, getattr(state, name)) for name in names})
 
 
-# What is done to the state between two steps. Arguments: the state before the step and after it, whether its move hit
-# the goal (B,), and steps since the first hit (B,), -1 before it.
+# Changes to the state between two steps. Arguments: the state before the step and after it, whether the step hit the
+# goal (B,), and the steps since the first hit (B,), -1 before it.
 _CHANGES: dict[str, Change] = {
     "trace_frozen": _freeze_trace,
     "trace_cleared": _clear_trace,
@@ -87,10 +89,10 @@ ABLATIONS: dict[str, str] = {
 
 
 def ablations_of(agent: PlasticA2C) -> list[str]:
-    """Return the ablations that take something from an agent's core."""
-    if isinstance(agent.policy.core, PlasticRNN):
+    """Return the ablations that remove something from an agent's core."""
+    if agent.policy.is_plastic:
         return list(ABLATIONS)
-    return [] if isinstance(agent.policy.core, MemorylessCore) else ["hidden_cleared"]
+    return ["hidden_cleared"] if agent.policy.has_memory else []
 
 
 def live(
@@ -101,40 +103,39 @@ def live(
     deterministic: bool = False,
     ablation: str | None = None,
 ) -> Lifetimes:
-    """Let an agent live, in as many mazes side by side as there are in a vector environment.
+    """Let an agent live through lifetimes, side by side in all mazes of a vector environment.
 
     Args:
         agent: with any core.
         env: mazes of this package, natively batched.
-        lifetimes: how many.
-        seed: of the first maze, the next ones are those of the others; and of the agent's choices.
-        deterministic: take the likeliest action instead of a sample.
+        lifetimes: their number.
+        seed: of the agent's actions and of the first maze; the seeds of the other mazes follow it.
+        deterministic: whether to take the likeliest action instead of a sample.
         ablation: one of ``ABLATIONS``.
 
     Raises:
-        ValueError: the agent's core has nothing that this ablation takes, or there are no lifetimes.
+        ValueError: the agent's core has nothing that this ablation removes, or lifetimes is below 1.
     """
     if ablation is not None and ablation not in ablations_of(agent):
         known = ", ".join(ablations_of(agent)) or "none"
         raise ValueError(f"there is no ablation {ablation!r} of this agent: expected one of {known}")
-    if lifetimes < 1:
-        raise ValueError(f"lifetimes is {lifetimes}: expected at least 1")
-    maze: Any = env.unwrapped
-    steps, batch = maze.config.lifetime, env.num_envs
+    check_at_least("lifetimes", lifetimes, 1)
+    maze = env.unwrapped
+    assert isinstance(maze, Measured)
+    steps, batch = maze.lifetime, env.num_envs
     change = _CHANGES.get(ablation) if ablation else None
     torch.manual_seed(seed)
     observations, _ = env.reset(seed=seed)
     rewards = np.zeros((-(-lifetimes // batch), steps, batch))
     with ablated(agent.policy, ablation) if ablation in OF_NETWORK else nullcontext():
-        for own in rewards:
-            state: State = tuple(s.numpy(force=True) for s in agent.policy.core.initial_state(batch))
+        for batch_rewards in rewards:
+            state: State = agent.policy.initial_state(batch)
             hit, since = np.zeros(batch, bool), np.full(batch, -1)
             starts = np.ones(batch, bool)
             for t in range(steps):
                 actions, after = agent.predict(observations, state, starts, deterministic)
-                assert after is not None
-                observations, own[t], _, _, _ = env.step(actions)
-                hit, starts = own[t] > 0, np.zeros(batch, bool)
+                observations, batch_rewards[t], _, _, _ = env.step(actions)
+                hit, starts = batch_rewards[t] > 0, np.zeros(batch, bool)
                 since = np.where(since >= 0, since + 1, np.where(hit, 0, -1))
                 state = change(state, after, hit, since) if change else after
     return Lifetimes(rewards.transpose(0, 2, 1).reshape(-1, steps)[:lifetimes])

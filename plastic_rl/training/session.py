@@ -1,30 +1,28 @@
-"""A training at work, whatever it trains: signals, progress, the machine, and going on with a run."""
+"""What every training needs, whatever it trains: signals, an answer to a lack of memory, and progress."""
 
-import importlib.util
-import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import Any
 
-import torch
 from tqdm import tqdm
 
-from plastic_rl.errors import UsageError, UserError, invocation
-from plastic_rl.runs.folder import CONFIG, claimed
+from plastic_rl.errors import UserError, invocation
+from plastic_rl.runs.folder import RunFolder
 from plastic_rl.text import duration, number
 
-# What PyTorch says in a RuntimeError when there is not enough memory, or could never be.
+# In the RuntimeErrors that PyTorch raises when there is not enough memory, or could never be.
 NO_MEMORY = ("allocate memory", "out of memory", "size calculation overflowed")
 
 
 class Interruption:
-    """Ctrl-C, SIGTERM and a closed terminal.
+    """Catches Ctrl-C, SIGTERM and a closed terminal.
 
-    While it is patient, the first only leaves its number, for the update in hand to end.
+    Attributes:
+        number: of the signal that came; 0: none.
+        patient: whether a first signal only sets ``number``, so that the current update can end. A second signal, and
+            a first one while this is False, raises KeyboardInterrupt at once.
     """
 
     def __init__(self) -> None:
@@ -45,7 +43,7 @@ class Interruption:
 
     @contextmanager
     def held_back(self) -> Iterator[None]:
-        """Obey a first signal that comes meanwhile only afterwards."""
+        """Delay a first signal until the end of the block."""
         self.patient = True
         yield
         self.patient = False
@@ -60,40 +58,38 @@ class Interruption:
 
 
 class Session:
-    """A command that trains into a run folder; its last words tell how to go on.
+    """A command that trains into a run folder.
 
     Attributes:
         command: its name.
         interruption: which signal came.
-        folder: the run folder, once it is known; from then on no other process can train into it.
+        run: the run folder, once it is claimed.
     """
 
     def __init__(self, command: str, interruption: Interruption, claims: ExitStack) -> None:
         self.command, self.interruption, self._claims = command, interruption, claims
-        self._folder: Path | None = None
+        self.run: RunFolder | None = None
 
-    @property
-    def folder(self) -> Path | None:
-        """See the class."""
-        return self._folder
+    def claim(self, run: RunFolder) -> None:
+        """Take a run folder, into which no other process can train until the session ends.
 
-    @folder.setter
-    def folder(self, folder: Path | None) -> None:
-        if folder is not None:
-            self._claims.enter_context(claimed(folder))
-        self._folder = folder
+        Raises:
+            UserError: another process trains into it.
+        """
+        self._claims.enter_context(run.claim())
+        self.run = run
 
     def stop(self, done: str) -> None:
-        """End the program if a signal came, having kept what is done."""
+        """End the program if a signal came; ``done`` says how far the checkpoint is."""
         self.interruption.patient = False
         if self.interruption.number:
-            print(f"stopped at {done}; go on with: {invocation(self.command, '--resume', self.folder)}")
+            print(f"stopped at {done}; resume with: {invocation(self.command, '--resume', self.run)}")
             raise SystemExit(128 + self.interruption.number)
 
 
 @contextmanager
 def session(command: str, memory: str) -> Iterator[Session]:
-    """Catch signals and a lack of memory; ``memory`` says what takes it and what to do.
+    """Catch signals and a lack of memory; ``memory`` says what needs it, and what to do.
 
     Raises:
         SystemExit: a signal was to be obeyed at once.
@@ -104,8 +100,9 @@ def session(command: str, memory: str) -> Iterator[Session]:
         try:
             yield this
         except KeyboardInterrupt:
-            if this.folder is not None and (this.folder / CONFIG).exists():
-                print(f"\nstopped; go on from the last checkpoint: {invocation(command, '--resume', this.folder)}")
+            if this.run is not None and this.run.is_run:
+                again = invocation(command, "--resume", this.run)
+                print(f"\nstopped; resume from the last checkpoint with: {again}")
             raise SystemExit(128 + interruption.number) from None
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
@@ -113,51 +110,13 @@ def session(command: str, memory: str) -> Iterator[Session]:
             raise
 
 
-def check_machine(config: Any) -> None:
-    """Check that ``config.device`` can be used, and that the package for ``config.tensorboard`` is there.
-
-    Raises:
-        UsageError: the device cannot be used.
-        UserError: the package is missing.
-    """
-    try:
-        torch.ones(1, device=config.device).sum().item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device {config.device} cannot be used on this machine; --device cpu can") from error
-    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise UserError('--tensorboard needs another package: pip install "plastic-rl[tensorboard]"')
-
-
-def check_not_shorter(unit: str, asked: int, folder: Path, done: int, update: int) -> None:
-    """Check that a run is not to end before where it is; lengths are rounded up to whole updates of so many.
-
-    Raises:
-        UsageError: it is.
-    """
-    if done - asked >= update:
-        raise UsageError(
-            f"--{unit} is {asked}, but {folder} has done {done} already: give the number in all, "
-            f"--{unit} {done + asked} for example"
-        )
-
-
-def thread_count(config: Any) -> int:
-    """Return how many threads ``config.threads`` asks for."""
-    return config.threads or cores()
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Progress:
-    """A bar at a terminal; elsewhere, plain lines.
+    """Progress of a training: a bar at a terminal, plain lines elsewhere.
 
     Args:
         unit: what is counted, such as ``steps``.
-        total: at how many of them training ends.
-        done: how many are done already.
+        total: their number when training ends.
+        done: their number so far.
     """
 
     def __init__(self, unit: str, total: int, done: int) -> None:
@@ -175,11 +134,11 @@ class Progress:
         )  # fmt: skip
 
     def show(self, done: int) -> None:
-        """Bring the bar to what is done."""
+        """Move the bar to ``done``."""
         self._bar.update(min(done, self.total) - self._bar.n)
 
-    def tell(self, done: int, what: str, value: str, rate: float) -> None:
-        """Tell a value and the speed: beside the bar, or on a line."""
+    def report(self, done: int, what: str, value: str, rate: float) -> None:
+        """Show a value, and the speed in units per second: beside the bar, or on a line."""
         self._bar.set_postfix_str(f"{what} {value}", refresh=False)
         if self.plain:
             left = max(0.0, (self.total - done) / rate)
@@ -190,5 +149,5 @@ class Progress:
             )
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Leave the bar as it stands."""
         self._bar.close()

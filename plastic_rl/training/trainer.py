@@ -10,60 +10,62 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from plastic_rl.checks import check_at_least
 from plastic_rl.errors import DivergenceError, UserError
+from plastic_rl.evaluation.networks import measure
 from plastic_rl.files import DamagedFileError, read_torch, write_atomically
 from plastic_rl.modules.ablation import plastic_layers
-from plastic_rl.runs import folder as folders
+from plastic_rl.optim import gradient_step
+from plastic_rl.runs.folder import NETWORK_CHECKPOINT, RunFolder
+from plastic_rl.seeds import MOVED, VALIDATION
 from plastic_rl.tasks import Task
 from plastic_rl.training.session import Interruption, Progress
 
-CHECKPOINT = "checkpoint.pt"
-FILES = (*folders.FILES, CHECKPOINT)
-TOLD = 40  # times that a training tells how far it is
-VALIDATED = 3_000_000_000  # seed of the episodes of validations, of which neither training nor tests have any
-MOVED = 5_000_000_000  # added to the seed of the episodes that follow on another kind of device
-RECENT = 20  # updates over which what it tells is averaged
+REPORTS = 40  # lines of progress in a training
+RECENT = 20  # updates over which the value in a line of progress is averaged
 
 
 class Trainer:
-    """Adam on batches of a task's episodes, with rows of metrics.csv for every update or every so many episodes.
+    """Adam on batches of a task's episodes.
 
-    A task that has data for validation is validated now and then; then the weights that are kept in
-    model.safetensors are those that were best at it, and not the last ones.
+    metrics.csv gets a row for every update, or for every ``log_every`` episodes. A task that has data for validation is
+    validated every ``validate_every`` episodes. Then model.safetensors holds the weights that were best in validation,
+    and the last weights otherwise.
 
-    A run of N episodes that goes on for N more ends with the very weights of one of 2 N, on the same device and with
-    the same number of threads (on a GPU, to rounding, where PyTorch's own operations are not repeatable). On another
-    kind of device it goes on with episodes of another stream.
+    A run of N episodes that is resumed for N more ends with exactly the weights of one run of 2 N episodes, on the same
+    device and with the same number of threads (on a GPU, up to rounding, where PyTorch's own operations do not repeat
+    exactly). On another kind of device, a resumed run draws its episodes from another stream.
 
     Args:
         task: what is trained.
-        network: from ``task.network``, or any that ``task.run`` can drive; trained in place, where it is.
-        folder: run folder; what a trainer left there before goes on, if it is restored.
+        network: from ``task.network``, or any that ``task.run`` can drive. It is trained in place, on its device.
+        folder: run folder. What a trainer left there is continued after ``restore``.
         batch_size: episodes in an update.
         learning_rate: of Adam.
-        decay_episodes: over which the learning rate falls along a cosine to 0; 0: it does not.
-        drop_every: episodes after which the learning rate falls to 2/3, again and again; 0: it does not.
+        decay_episodes: episodes over which the learning rate falls along a cosine to 0; 0: it stays.
+        drop_every: episodes after which the learning rate falls to 2/3, again and again; 0: it stays.
         max_grad_norm: norm to which gradients are clipped; None: they are not.
         seed: of the episodes, and of PyTorch's own random numbers during training.
         checkpoint_every: seconds between checkpoints.
         log_every: episodes between rows of metrics.csv, which are means over the updates since the row before; 0: a
-            row for every update. What is left over when training ends is a row too, until it goes on.
-        validate_every: episodes between validations, of a task that has data for them; 0: there are none.
-        validation_episodes: in each validation, always the same.
-        tensorboard: whether to log to TensorBoard too, into the run folder.
+            row for every update. Updates that are left over when training ends get a row too, which is dropped when
+            the run is resumed.
+        validate_every: episodes between validations, for a task that has data for them; 0: none.
+        validation_episodes: episodes in each validation, always the same ones.
+        tensorboard: whether to write a TensorBoard log too, into the run folder.
         interruption: of a session, whose signals end training between two updates.
 
     Attributes:
         episodes: trained on so far.
-        seconds: of training so far, those before a stop included.
-        best: the score, the episodes and the weights of the best validation so far, or None.
-        last_validation: the episodes and the means of the last one that this trainer made, or None.
-        headline: what is told while training: the task's first measure, or the loss.
+        seconds: of training so far, including those before a stop.
+        best: score, episodes and weights of the best validation so far, or None.
+        last_validation: episodes and means of the last validation by this trainer, or None.
+        headline: name of the value that is shown while training: the task's first measure, or the loss.
 
     Raises:
-        ValueError: a number is out of bounds, or a task without data for validation is to be validated.
+        ValueError: a number is out of bounds, or validation is asked for and the task has no data for it.
 
     Example:
         >>> import pathlib, tempfile, torch
@@ -102,15 +104,14 @@ class Trainer:
             ("log_every", log_every, 0), ("validate_every", validate_every, 0),
             ("validation_episodes", validation_episodes, 1),
         ):  # fmt: skip
-            if value < least:
-                raise ValueError(f"{name} is {value}: expected at least {least}")
-        self.task, self.network, self.folder = task, network, Path(folder)
+            check_at_least(name, value, least)
+        self.task, self.network, self.run = task, network, RunFolder(folder)
         self.batch_size, self.learning_rate = batch_size, learning_rate
         self.decay_episodes, self.drop_every = decay_episodes, drop_every
         self.log_every = log_every
         self.validation = task.validation() if validate_every else None
         if validate_every and self.validation is None:
-            raise ValueError(f"validate_every is {validate_every}: expected 0, for this task has no validation()")
+            raise ValueError(f"validate_every is {validate_every}: expected 0, since this task has no validation()")
         self.validate_every, self.validation_episodes = validate_every, validation_episodes
         self.max_grad_norm, self.checkpoint_every, self.tensorboard = max_grad_norm, checkpoint_every, tensorboard
         self.interruption = interruption or Interruption()
@@ -132,43 +133,47 @@ class Trainer:
         columns = ["episodes", "seconds", "loss", *task.measures, "gradient_norm", "learning_rate"]
         columns += ["eta"] if plastic_layers(network) else []
         columns += [f"validation_{name}" for name in ("loss", *task.measures)] if self.validation else []
-        self.metrics = folders.Course(self.folder, columns)
+        self.metrics = self.run.metrics(columns)
 
     @property
     def seconds(self) -> float:
-        """Seconds of training, those before a stop included."""
+        """Seconds of training, including those before a stop."""
         return self._before + (time.perf_counter() - self._began if self._began is not None else 0.0)
 
     def train(self, episodes: int) -> bool:
-        """Train until so many episodes are done in all, rounded up to whole batches; return False if stopped.
+        """Train until ``episodes`` are done in all, rounded up to whole batches; return False if a signal came.
+
+        Results that a shorter run left in the folder are removed.
 
         Raises:
             DivergenceError: the loss, the gradient or a weight is not finite; the last good checkpoint stays.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / CHECKPOINT).exists():
+        self.run.path.mkdir(parents=True, exist_ok=True)
+        if not (self.run.path / NETWORK_CHECKPOINT).exists():
             self.save()
-        folders.clear_leftovers(self.folder, FILES)
+        self.run.clear_leftovers()
         self.metrics.keep_until(self._logged)
+        self.run.drop_results()
         self._began = saved = time.perf_counter()
         recent: list[float] = []
         progress = Progress("episodes", episodes, self.episodes)
         with self._scalars() as write:
-            told, told_at = self.episodes, self._began
+            reported, reported_at = self.episodes, self._began
             while self.episodes < episodes and not self.interruption.number:
                 row = self._update()
                 self._log(row, write)
                 recent = [*recent[1 - RECENT :], row[self.headline]]
                 now = time.perf_counter()
-                if self.episodes * TOLD // episodes > told * TOLD // episodes:
+                if self.episodes * REPORTS // episodes > reported * REPORTS // episodes:
                     value = f"{sum(recent) / len(recent):.4g}"
-                    progress.tell(self.episodes, self.headline, value, (self.episodes - told) / (now - told_at))
-                    told, told_at = self.episodes, now
+                    rate = (self.episodes - reported) / (now - reported_at)
+                    progress.report(self.episodes, self.headline, value, rate)
+                    reported, reported_at = self.episodes, now
                 if now - saved >= self.checkpoint_every:
                     self.save()
                     saved = time.perf_counter()
                 progress.show(self.episodes)
-            if self.episodes >= episodes and self._updates:  # only for now: a run that goes on has no such row
+            if self.episodes >= episodes and self._updates:  # for now only: a run that is resumed drops this row
                 self._add_row({}, write)
         progress.close()
         self._before, self._began = self.seconds, None
@@ -176,29 +181,15 @@ class Trainer:
         return self.episodes >= episodes
 
     def _update(self) -> dict[str, float]:
-        """One batch and one step of Adam; returns its row of metrics."""
-        rate = self.learning_rate
-        if self.drop_every:
-            rate *= (2 / 3) ** (self.episodes // self.drop_every)
-        if self.decay_episodes:
-            rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, self.episodes / self.decay_episodes)))
+        """Make one step of Adam on one batch; return its row of metrics."""
+        rate = self._rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         episodes = self.task.sample(self.batch_size, self.generator)
         prediction = self.task.run(self.network, episodes)
         loss = self.task.loss(prediction, episodes)
-        self.optimizer.zero_grad()
-        loss.backward()
-        limit = math.inf if self.max_grad_norm is None else self.max_grad_norm
-        norm = nn.utils.clip_grad_norm_(self.parameters, limit)
-        at = f"training diverged at episode {self.episodes + self.batch_size}"
-        for what, value in (("loss", loss), ("gradient", norm)):
-            if not math.isfinite(value.item()):
-                raise DivergenceError(f"{at}: the {what} is {value.item()}")
-        self.optimizer.step()
-        layers = plastic_layers(self.network)
-        for layer in layers:
-            layer.constrain_()
+        when = f"episode {self.episodes + self.batch_size}"
+        norm = gradient_step(self.network, self.optimizer, loss, self.max_grad_norm, when)
         self.episodes += self.batch_size
         with torch.no_grad():
             metrics = self.task.metrics(prediction, episodes)
@@ -207,11 +198,21 @@ class Trainer:
             raise ValueError(f"the task's metrics() gives {given}: expected its measures, {named}")
         row = {"episodes": self.episodes, "seconds": self.seconds, "loss": loss.item()}
         row |= {name: value.float().mean().item() for name, value in metrics.items()}
-        row |= {"gradient_norm": norm.item(), "learning_rate": rate}
+        row |= {"gradient_norm": norm, "learning_rate": rate}
+        layers = plastic_layers(self.network)
         return row | ({"eta": sum(layer.eta.item() for layer in layers) / len(layers)} if layers else {})
 
+    def _rate(self) -> float:
+        """The learning rate of the next update."""
+        rate = self.learning_rate
+        if self.drop_every:
+            rate *= (2 / 3) ** (self.episodes // self.drop_every)
+        if self.decay_episodes:
+            rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, self.episodes / self.decay_episodes)))
+        return rate
+
     def _log(self, row: dict[str, float], write: Callable[[dict[str, float]], None]) -> None:
-        """Add an update to the row of metrics.csv in hand; validate, and write the row, when that is due."""
+        """Add an update to the pending row of metrics.csv; validate and write the row when they are due."""
 
         def due(every: int) -> bool:
             return every > 0 and self.episodes // every > (self.episodes - self.batch_size) // every
@@ -226,7 +227,7 @@ class Trainer:
         self._sums, self._updates, self._logged = {}, 0, self.episodes
 
     def _add_row(self, found: dict[str, float], write: Callable[[dict[str, float]], None]) -> None:
-        """Write a row: means over the updates in hand, and what validation found."""
+        """Write the pending row: means over its updates, and the results of validation."""
         means = {name: value / self._updates for name, value in self._sums.items()}
         now = {
             "episodes": self.episodes,
@@ -238,12 +239,12 @@ class Trainer:
         write(means)
 
     def _validate(self) -> dict[str, float]:
-        """Validate, and keep the weights if they are the best so far; returns the means by their columns."""
+        """Validate, and keep the weights if they are the best so far; return the means by their columns."""
         assert self.validation is not None
-        values = measure(self.validation, self.network, self.validation_episodes, VALIDATED)
+        values = measure(self.validation, self.network, self.validation_episodes, VALIDATION)
         means = {name: value.double().mean().item() for name, value in values.items()}
         score = self.validation.score(means)
-        score = -math.inf if math.isnan(score) else score  # of all that are found, the worst
+        score = -math.inf if math.isnan(score) else score  # never the best
         if self.best is None or score >= self.best["score"]:
             weights = copy.deepcopy(self.network.state_dict())
             self.best = {"score": score, "episodes": self.episodes, "network": weights}
@@ -252,9 +253,10 @@ class Trainer:
         return found
 
     def use_best(self) -> int:
-        """Put the weights that are kept into the network; return after how many episodes they were.
+        """Put the best weights into the network, and return after how many episodes they were kept.
 
-        The last weights are validated too, if that was not due when training ended.
+        Without validation the best weights are the last. The last weights are validated first, if that was not due
+        when training ended.
         """
         last = self.last_validation
         if self.validation is not None and (last is None or last["episodes"] != self.episodes):
@@ -266,13 +268,13 @@ class Trainer:
 
     @contextmanager
     def _scalars(self) -> Iterator[Any]:
-        """A function that logs a row to TensorBoard, if that is wanted."""
+        """Yield a function that logs a row to TensorBoard, or does nothing if that is not wanted."""
         if not self.tensorboard:
             yield lambda row: None
             return
         from torch.utils.tensorboard import SummaryWriter
 
-        with SummaryWriter(str(self.folder), purge_step=self._logged + 1) as writer:
+        with SummaryWriter(str(self.run), purge_step=self._logged + 1) as writer:
 
             def write(row: dict[str, float]) -> None:
                 for name, value in row.items():
@@ -282,7 +284,7 @@ class Trainer:
             yield write
 
     def save(self) -> None:
-        """Keep a checkpoint, and the weights by themselves.
+        """Write a checkpoint, and the weights by themselves.
 
         Raises:
             DivergenceError: a weight is not finite; the checkpoint before stays.
@@ -307,27 +309,27 @@ class Trainer:
             },
             content,
         )
-        write_atomically(self.folder / CHECKPOINT, content.getvalue())
+        write_atomically(self.run.path / NETWORK_CHECKPOINT, content.getvalue())
         self._write_model()
 
     def _write_model(self) -> None:
         kept = self.best or {"network": self.network.state_dict(), "episodes": self.episodes}
-        folders.write_model(self.folder, kept["network"], "episodes", kept["episodes"])
+        self.run.write_model(kept["network"], "episodes", kept["episodes"])
 
     def restore(self) -> None:
-        """Go back to the folder's checkpoint.
+        """Continue from the checkpoint in the folder.
 
         Raises:
-            UserError: there is none, or it is damaged or of another run.
+            UserError: there is no checkpoint, or it is damaged or of another run.
         """
-        path = self.folder / CHECKPOINT
+        path = self.run.path / NETWORK_CHECKPOINT
         try:
             kept = read_torch(path.read_bytes(), str(path))
             self.network.load_state_dict(kept["network"])
             self.optimizer.load_state_dict(kept["optimizer"])
             torch.set_rng_state(kept["random"])
             self.episodes, self._before = int(kept["episodes"]), float(kept["seconds"])
-            # A run of an earlier version has none of what is asked for with get.
+            # Checkpoints of earlier versions lack what is read with get.
             device = self._device.type
             if kept.get("device", device) == device:
                 self.generator.set_state(kept["generator"])
@@ -338,56 +340,8 @@ class Trainer:
             self.best, self._sums, self._updates = kept.get("best"), kept.get("sums", {}), kept.get("updates", 0)
             self._logged = kept.get("logged", self.episodes)
         except FileNotFoundError as error:
-            raise UserError(f"{self.folder} has no {CHECKPOINT} to go on from") from error
+            raise UserError(f"{self.run} has no {NETWORK_CHECKPOINT} to resume from") from error
         except DamagedFileError as error:
-            raise UserError(f"cannot go on: {error}") from error
+            raise UserError(f"cannot resume: {error}") from error
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise UserError(f"cannot go on from {path}: it is damaged, or of another run: {error}") from error
-
-
-@contextmanager
-def testing(network: nn.Module) -> Iterator[None]:
-    """A network as it is used after training: in ``eval`` mode, without gradients."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
-def measure(
-    task: Task, network: nn.Module, episodes: int, seed: int, batch_size: int | None = None
-) -> dict[str, Tensor]:
-    """Test a network, without gradients, on so many episodes at a time; None: as many as the task says.
-
-    Returns:
-        ``(episodes,)`` values of each metric, by name, and of ``loss``, the mean of those tested together.
-
-    Raises:
-        ValueError: episodes is below 1, or a metric is not one value for each episode.
-    """
-    if episodes < 1:
-        raise ValueError(f"episodes is {episodes}: expected at least 1")
-    batch_size = batch_size or task.tested_together
-    generator = torch.Generator(next(network.parameters()).device).manual_seed(seed)
-    values: dict[str, list[Tensor]] = {}
-    with testing(network):
-        for first in range(0, episodes, batch_size):
-            count = min(batch_size, episodes - first)
-            batch = task.sample(count, generator)
-            prediction = task.run(network, batch)
-            found = {"loss": task.loss(prediction, batch).expand(count), **task.metrics(prediction, batch)}
-            for name, value in found.items():
-                if value.shape != (count,):
-                    raise ValueError(f"the task's metric {name} has shape {tuple(value.shape)}: expected ({count},)")
-                values.setdefault(name, []).append(value.float().cpu())
-    return {name: torch.cat(parts) for name, parts in values.items()}
-
-
-def assess(task: Task, network: nn.Module, episodes: int, seed: int, batch_size: int | None = None) -> dict[str, float]:
-    """Test a network as ``measure`` does; return the mean loss, and what the task's ``digest`` tells."""
-    values = measure(task, network, episodes, seed, batch_size)
-    return {"loss": values.pop("loss").double().mean().item(), **task.digest(values)}
+            raise UserError(f"cannot resume from {path}: it is damaged, or of another run: {error}") from error

@@ -48,7 +48,7 @@ def command():
 def here(tmp_path, monkeypatch):
     """A working directory of its own, without a screen or a trained agent; threads are set back in the end."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("plastic_rl.runs.agents.TRAINED", tmp_path / "missing")
+    monkeypatch.setattr("plastic_rl.runs.finding.TRAINED", tmp_path / "missing")
     monkeypatch.syspath_prepend(str(HERE))
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)

@@ -13,10 +13,12 @@ from PIL import Image
 
 import plastic_rl
 from plastic_rl.cli import COMMANDS
-from plastic_rl.evaluation.agents import TOGETHER, _random_return, assess, comparison
+from plastic_rl.commands.environments import make_vec
+from plastic_rl.evaluation.agents import TOGETHER, assess, comparison, random_return
 from plastic_rl.evaluation.trials import ABLATIONS
-from plastic_rl.runs import agents as runs
 from plastic_rl.runs import folder as folders
+from plastic_rl.runs import load_agent
+from plastic_rl.runs.folder import RunFolder
 from plastic_rl.seeds import FRESH, MOST_ENVS
 from plastic_rl.settings import MazeRun
 from plastic_rl.text import duration, number, table
@@ -146,7 +148,8 @@ def test_evaluate_says_and_keeps_the_same(trained, call):
 
 
 def test_without_a_run_the_trained_agent_of_the_package_is_taken(trained, call, monkeypatch):
-    monkeypatch.setattr("plastic_rl.runs.agents.TRAINED", trained[0])
+    shutil.copytree(trained[0], "package/maze")
+    monkeypatch.setattr("plastic_rl.runs.finding.TRAINED", Path("package").absolute())
     assert call("evaluate", "--episodes", 4, "--seed", 5)[0] == 0
     assert call("evaluate", trained[0], "--episodes", 4, "--seed", 5, "--out", "named")[0] == 0
     summaries = [json.loads(Path(folder, "summary.json").read_text()) for folder in ("evaluation", "named")]
@@ -195,7 +198,7 @@ def maze_of(gif, frame):
 
 
 def test_the_model_says_after_how_many_steps_it_was_kept(trained):
-    assert runs.load_agent(trained[0]).num_timesteps == 800
+    assert load_agent(trained[0]).num_timesteps == 800
 
 
 def test_an_environment_that_is_no_maze_is_trained_and_drawn(call):
@@ -223,7 +226,7 @@ def test_an_environment_that_is_no_maze_is_trained_and_drawn(call):
     code, out, _ = call("maze", "--resume", "pole", "--steps", 800)
     assert code == 0
     assert "begin anew" in out
-    steps = [row["steps"] for row in runs.Metrics(Path("pole")).rows()]
+    steps = [row["steps"] for row in RunFolder("pole").metrics().rows()]
     assert steps == [120, 200, 320, 400, 520, 600, 720, 800]
 
 
@@ -275,16 +278,16 @@ def test_a_run_on_images_is_trained_tested_and_gone_on_with(call):
 
 def test_seeds_of_tests_share_no_lifetimes(trained, call, monkeypatch):
     seeds = []
-    monkeypatch.setattr("plastic_rl.evaluation.agents.ablate", lambda *_: {})
-    monkeypatch.setattr("plastic_rl.evaluation.agents.assess", lambda *how: seeds.append(how[4]) or assess(*how))
+    monkeypatch.setattr("plastic_rl.commands.evaluate.ablate", lambda *_: {})
+    monkeypatch.setattr("plastic_rl.commands.evaluate.assess", lambda *how: seeds.append(how[3]) or assess(*how))
     for seed in (0, 1):
         assert call("evaluate", trained[0], "--seed", seed, "--out", f"tests-{seed}")[0] == 0
     assert seeds[1] - seeds[0] >= TOGETHER
 
 
 def test_random_play_counts_long_episodes_as_often_as_short_ones():
-    env = runs.make_vec("CartPole-v1", 100, {})
-    assert 20 < _random_return(env, 100, 0) < 25  # 22.2 on average; the first 100 to end, 16.9
+    env = make_vec("CartPole-v1", 100, {})
+    assert 20 < random_return(env, 100, 0) < 25  # 22.2 on average; the first 100 to end, 16.9
 
 
 def test_a_single_test_has_no_error():
@@ -300,7 +303,7 @@ def test_whole_numbers_may_be_written_short(call):
 
 def test_runs_of_the_same_second_do_not_meet(here, monkeypatch):
     monkeypatch.setattr(folders.time, "strftime", lambda _: "now")
-    made = [folders.create(None, "maze") for _ in range(3)]
+    made = [RunFolder.create(None, "maze") for _ in range(3)]
     assert [str(folder) for folder in made] == ["runs/maze-now", "runs/maze-now-2", "runs/maze-now-3"]
 
 
@@ -308,7 +311,7 @@ def test_runs_begun_at_the_same_moment_do_not_meet(here, monkeypatch):
     """Even if each looks for a free name before the others have taken theirs."""
     monkeypatch.setattr(folders.time, "strftime", lambda _: "now")
     monkeypatch.setattr(Path, "exists", lambda _: False)
-    assert len({folders.create(None, "maze") for _ in range(3)}) == 3
+    assert len({str(RunFolder.create(None, "maze")) for _ in range(3)}) == 3
 
 
 def test_tests_never_use_seeds_of_training(refused):
@@ -322,7 +325,7 @@ def test_tests_never_use_seeds_of_training(refused):
 def test_a_folder_with_a_killed_run_s_leftovers_only_is_empty(here):
     Path("new").mkdir()
     Path("new/.config.json.123").touch()
-    assert folders.create(Path("new"), "maze") == Path("new")
+    assert RunFolder.create(Path("new"), "maze").path == Path("new")
 
 
 def test_numbers_and_tables_read_well():

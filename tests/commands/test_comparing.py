@@ -76,7 +76,7 @@ def test_a_signal_while_a_run_begins_ends_that_run_too(call, monkeypatch, tmp_pa
     monkeypatch.setattr("plastic_rl.commands.compare.Job.start", start)
     code, said, _ = call("compare", "--out", tmp_path / "comparison", *SMALL, "--agents", "rnn", "--seeds", 3)
     assert code == 128 + signal.SIGINT
-    assert "to go on, call the same command again" in said
+    assert "to continue, give the same command again" in said
     assert [process.poll() is not None for process in begun] == [True]
 
 
@@ -165,8 +165,8 @@ def test_a_comparison_that_is_stopped_stops_its_runs(here, which):
     process.send_signal(which)
     out, error = process.communicate(timeout=300)
     assert (process.returncode, error) == (128 + which, "")
-    assert out.splitlines()[-1] == "stopped; to go on, call the same command again"
-    assert "go on with: " in (here / "comparison/rnn/seed-0.log").read_text()  # it has ended, and kept a checkpoint
+    assert out.splitlines()[-1] == "stopped; to continue, give the same command again"
+    assert "resume with: " in (here / "comparison/rnn/seed-0.log").read_text()  # it has ended, and kept a checkpoint
     assert load_agent(here / "comparison/rnn/seed-0").num_timesteps > 0
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from plastic_rl.errors import invocation
-from plastic_rl.runs import agents as runs
-from plastic_rl.runs import folder as folders
+from plastic_rl.runs import load_agent
+from plastic_rl.runs.folder import MODEL, RunFolder
 
 from .conftest import SMALL
 
@@ -170,7 +170,7 @@ def test_resume_refuses_a_default_that_is_not_the_run_s(call, refused):
 @pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked")
 def test_two_processes_never_train_into_one_folder(call, refused, run):
     before = snapshot(run)
-    with folders.claimed(run):
+    with RunFolder(run).claim():
         assert "run is in use: another process" in refused("maze", "--resume", "run", "--steps", 1600, code=1)
         assert call("evaluate", "run", "--episodes", 2)[0] == 0
     assert snapshot(run) == before
@@ -181,7 +181,7 @@ def test_resume_never_ends_a_run_before_where_it_is(refused, run):
     (run / "summary.json").unlink()
     before = snapshot(run)
     error = refused("maze", "--resume", "run", "--steps", 100, code=2)
-    assert "--steps is 100, but run has done 800 already: give the number in all, --steps 900 for example" in error
+    assert "--steps is 100, but run has done 800 already: give the total number, --steps 900 for example" in error
     assert snapshot(run) == before
 
 
@@ -220,7 +220,7 @@ def first_half(content):
         ("config.json", edited(seed=9), "another run, whose seed is 0"),
         ("checkpoint.zip", first_half, "damaged"),
         ("checkpoint.zip", lambda _: b"", "damaged"),
-        ("checkpoint.zip", None, "has no checkpoint.zip to go on from"),
+        ("checkpoint.zip", None, "has no checkpoint.zip to resume from"),
         ("metrics.csv", lambda _: b"\xff\x00", "metrics.csv is damaged"),
         ("metrics.csv", lambda _: b"steps\nmany\n", "metrics.csv is damaged"),
         ("metrics.csv", lambda _: b"steps\n" + b"1" * 200_000 + b"\n", "metrics.csv is damaged"),
@@ -248,12 +248,12 @@ PICKLE = b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR."
 @pytest.mark.parametrize("words", [["evaluate", "run", "--episodes", 2], ["watch", "run", "--gif", "new.gif"]])
 @pytest.mark.parametrize("damage", [None, first_half, lambda _: b"", lambda _: PICKLE])
 def test_a_model_that_cannot_be_loaded(refused, run, words, damage):
-    model = run / folders.MODEL
+    model = run / MODEL
     if damage is None:
         model.unlink()
     else:
         model.write_bytes(damage(model.read_bytes()))
-    assert folders.MODEL in refused(*words, code=1)
+    assert MODEL in refused(*words, code=1)
     assert {path.name for path in Path().iterdir()} == {"run"}
 
 
@@ -284,7 +284,7 @@ def test_watch_that_cannot_be(refused, run, words, code, says):
 
 
 def test_the_agent_of_the_package_has_a_name(trained, call, monkeypatch):
-    monkeypatch.setattr("plastic_rl.runs.folder.TRAINED", trained[0].parent)
+    monkeypatch.setattr("plastic_rl.runs.finding.TRAINED", trained[0].parent)
     for words in (["evaluate", trained[0].name, "--episodes", 2], ["watch", trained[0].name, "--gif", "new.gif"]):
         code, _, error = call(*words)
         assert code == 0, error
@@ -327,7 +327,7 @@ def test_divergence_names_the_step_and_keeps_the_last_good_checkpoint(refused):
     error = refused("maze", *words, code=1)
     assert "training diverged at step " in error
     assert "checkpoint is kept in wild" in error
-    agent = runs.load_agent(Path("wild"))
+    agent = load_agent(Path("wild"))
     assert all(torch.isfinite(weight).all() for weight in agent.policy.parameters())
     assert not Path("wild/summary.json").exists()
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from plastic_rl.commands import supervised
 from plastic_rl.data import Characters
 from plastic_rl.data.archives import Published
 from plastic_rl.errors import UserError
-from plastic_rl.runs import folder as folders
+from plastic_rl.runs import finding, load_few_shot, networks
+from plastic_rl.runs.folder import RunFolder
 from plastic_rl.settings import Omniglot
 
 SMALL = [
@@ -66,7 +66,7 @@ def test_a_run_folder_holds_what_it_should(finished):
     assert found["kept_episodes"] in (40, 80)
     config = json.loads((folder / "config.json").read_text())
     assert Omniglot.from_json(config["run"]).to_json() == config["run"]
-    assert out.startswith(f"{STAND_IN}, split glyphs: 229 characters to train on, 32 to choose what is kept, 65 for")
+    assert out.startswith(f"{STAND_IN}, split glyphs: 229 characters to train on, 32 for validation, 65 for")
     assert f"tested on 30 fresh episodes of {STAND_IN}, split glyphs, 5-way 1-shot:" in out
 
 
@@ -113,8 +113,8 @@ def test_a_short_run_is_validated_too(call):
 
 
 def test_the_network_is_loaded_without_its_data(finished, monkeypatch):
-    monkeypatch.setattr(supervised, "glyph_characters", None)
-    network = supervised.load_few_shot(finished[0])
+    monkeypatch.setattr(networks, "glyph_characters", None)
+    network = load_few_shot(finished[0])
     assert not network.training
     assert isinstance(network.output.w, torch.nn.Parameter)
     support, label, query = torch.rand(5, 2, 31, 31), torch.arange(5)[:, None].expand(5, 2), torch.rand(3, 2, 31, 31)
@@ -126,15 +126,15 @@ def test_the_network_is_loaded_without_its_data(finished, monkeypatch):
 def test_a_network_that_is_none(call):
     assert call("memorize", "--bits", "4", "--patterns", "1", "--episodes", "1", "--out", "other")[0] == 0
     with pytest.raises(UserError, match="other is a run of memorize: expected a run of omniglot"):
-        supervised.load_few_shot(Path("other"))
+        load_few_shot(Path("other"))
     with pytest.raises(UserError, match="there is no folder missing"):
-        supervised.load_few_shot(Path("missing"))
+        load_few_shot(Path("missing"))
 
 
 def test_what_comes_with_the_package_is_found_by_its_name(call, run, monkeypatch):
     trained = Path("package/trained").absolute()
     shutil.copytree("run", trained / "omniglot")
-    monkeypatch.setattr(folders, "TRAINED", trained)
+    monkeypatch.setattr(finding, "TRAINED", trained)
     code, out, _ = call("evaluate", "omniglot", "--episodes", "30")
     assert code == 0
     assert "omniglot after" in out
@@ -166,7 +166,7 @@ def test_a_folder_with_omniglot(call, letters, monkeypatch):
     words = [*SMALL[2:], "--data-dir", ".", "--split", "lake", "--episodes", "8", "--out", "run"]
     code, out, error = call("omniglot", *words)
     assert (code, error) == (0, "")
-    assert "Omniglot, split lake: 10 characters to train on, 60 to choose what is kept, 12 for tests" in out
+    assert "Omniglot, split lake: 10 characters to train on, 60 for validation, 12 for tests" in out
     assert "within one alphabet" in out
     found = summary("run")
     assert {"accuracy_mean", "accuracy_mean_within_alphabet"} <= found.keys()
@@ -195,7 +195,7 @@ def test_without_a_network_there_is_a_clear_answer(refused, monkeypatch):
 
 def test_a_split_of_other_characters(refused, monkeypatch):
     few = Characters(np.zeros((70, 20, 31, 31), np.uint8), np.array([f"images_background/A/{k}" for k in range(70)]))
-    monkeypatch.setattr("plastic_rl.commands.supervised.omniglot_characters", lambda *_: few)
+    monkeypatch.setattr("plastic_rl.runs.networks.omniglot_characters", lambda *_: few)
     says = {"vinyals": "of all 1623 characters of Omniglot: there are 70", "paper": "sets 60 characters aside"}
     for split, text in says.items():
         assert text in refused("omniglot", "--split", split, "--out", "new", code=2)
@@ -230,13 +230,13 @@ def test_a_dataset_s_folder_for_what_has_none(refused, call):
     assert "--data-dir is for runs on a dataset" in refused("evaluate", "run", "--data-dir", "x", code=2)
 
 
-@pytest.mark.skipif(not (folders.TRAINED / "omniglot").is_dir(), reason="no trained network in the package yet")
+@pytest.mark.skipif(not (finding.TRAINED / "omniglot").is_dir(), reason="no trained network in the package yet")
 def test_the_trained_network_in_the_package():
-    folder = folders.TRAINED / "omniglot"
+    folder = finding.TRAINED / "omniglot"
     assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "summary.json"}
     assert os.path.getsize(folder / "model.safetensors") < 1_000_000
-    config = supervised.read_run(folder)
+    config = RunFolder(folder).settings(Omniglot)
     assert isinstance(config, Omniglot)
     assert config.data_dir is None  # it is of nobody's machine
     assert summary(folder)["accuracy_mean"] > 0.95
-    supervised.load_few_shot()
+    load_few_shot()

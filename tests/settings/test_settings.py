@@ -14,7 +14,7 @@ from plastic_rl.settings import AGENTS, RUNS, Compare, Images, MazeRun, Memorize
 
 
 def read(*words):
-    return _read_run(RUNS[words[0]], [str(word) for word in words])
+    return _read_run(RUNS[words[0]], [str(word) for word in words])[0]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from plastic_rl.evaluation.networks import measure
 from plastic_rl.tasks import CompletionEpisodes, CoreSettings, ImageCompletion, PatternCompletion
-from plastic_rl.training.trainer import measure
 
 PATTERNS = {"patterns": 2, "bits": 6, "presentation_steps": 2, "blank_steps": 1, "cycles": 3, "test_steps": 4}
 PIXELS = np.random.default_rng(0).uniform(-1, 1, (7, 3, 2)).astype(np.float32)

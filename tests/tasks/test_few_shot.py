@@ -9,11 +9,12 @@ from PIL import Image
 from torch.nn import functional as F
 
 from plastic_rl.data import Characters, SplitCharacters, glyph_characters, split_characters
+from plastic_rl.evaluation.networks import assess
+from plastic_rl.evaluation.networks import testing as under_test
 from plastic_rl.modules.ablation import ablated
 from plastic_rl.modules.controls import count_parameters
 from plastic_rl.tasks import CoreSettings, FewShotClassification, FewShotNetwork, FewShotSettings
-from plastic_rl.training.trainer import Trainer, assess
-from plastic_rl.training.trainer import testing as under_test
+from plastic_rl.training.trainer import Trainer
 
 SIZE, DRAWINGS = 31, 6
 PAPER = CoreSettings(rule="oja", alpha="shared")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from plastic_rl.training import machine as allocation
+from plastic_rl.training import machine
 
 CODE = """
 import resource, torch
@@ -32,10 +32,10 @@ def test_the_second_tensor_takes_the_first_one_s_memory():
 
 def test_elsewhere_nothing_is_asked(monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
-    assert not allocation.keep_freed_memory()
+    assert not machine.keep_freed_memory()
 
 
 def test_another_c_library(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(allocation.ctypes, "CDLL", lambda _: object())
-    assert not allocation.keep_freed_memory()
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda _: object())
+    assert not machine.keep_freed_memory()

@@ -9,11 +9,12 @@ import torch
 
 from plastic_rl.data import glyph_characters, split_characters
 from plastic_rl.errors import DivergenceError, UserError
-from plastic_rl.runs import folder as folders
+from plastic_rl.evaluation.networks import assess, measure
+from plastic_rl.evaluation.networks import testing as under_test
+from plastic_rl.runs.folder import METRICS, RunFolder
 from plastic_rl.tasks import CoreSettings, FewShotClassification, FewShotSettings, PatternCompletion
 from plastic_rl.training.session import Interruption
-from plastic_rl.training.trainer import Trainer, assess, measure
-from plastic_rl.training.trainer import testing as under_test
+from plastic_rl.training.trainer import Trainer
 
 TASK = PatternCompletion(patterns=2, bits=8, presentation_steps=2, blank_steps=1, cycles=1, test_steps=2)
 
@@ -34,7 +35,7 @@ def equal(one, other):
 
 def rows(folder):
     """The rows of metrics.csv without the clock's column."""
-    found = list(csv.DictReader((folder / folders.METRICS).read_text().splitlines()))
+    found = list(csv.DictReader((folder / METRICS).read_text().splitlines()))
     return [{name: value for name, value in row.items() if name != "seconds"} for row in found]
 
 
@@ -54,7 +55,7 @@ def test_a_run_in_two_parts_is_the_run_in_one(tmp_path, core, batch_size):
     assert equal(weights(whole), weights(parts))
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
     assert len(rows(tmp_path / "whole")) == 24 // batch_size
-    kept, episodes = folders.read_model(tmp_path / "parts", "episodes")
+    kept, episodes = RunFolder(tmp_path / "parts").read_model("episodes")
     assert equal(kept, weights(whole))
     assert episodes == 24
 
@@ -180,7 +181,7 @@ def test_a_run_with_validation_goes_on_exactly(tmp_path, few_shot, parts):
     assert equal(weights(whole), weights(part))
     assert any("running_mean" in name for name in weights(part))
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
-    one, other = (folders.read_model(tmp_path / name, "episodes") for name in ("whole", "parts"))
+    one, other = (RunFolder(tmp_path / name).read_model("episodes") for name in ("whole", "parts"))
     assert equal(one[0], other[0])
     assert one[1] == other[1]
 
@@ -194,7 +195,7 @@ def test_the_best_in_validation_is_kept(tmp_path, few_shot):
     scores = [float(row["validation_accuracy"]) for row in found]
     best = max(k for k, score in enumerate(scores) if score == max(scores))
     last = {name: value.clone() for name, value in weights(run).items()}
-    kept, episodes = folders.read_model(tmp_path, "episodes")
+    kept, episodes = RunFolder(tmp_path).read_model("episodes")
     assert run.use_best() == episodes == 6 * (best + 1)
     assert equal(kept, weights(run))
     assert equal(last, kept) == (best == len(found) - 1)
@@ -209,7 +210,7 @@ def test_the_last_weights_are_validated_too(tmp_path, few_shot):
     run.train(10)
     run.best["score"] = -1.0
     assert run.use_best() == 10
-    kept, episodes = folders.read_model(tmp_path / "parts", "episodes")
+    kept, episodes = RunFolder(tmp_path / "parts").read_model("episodes")
     assert equal(kept, weights(run))
     assert episodes == 10
     on = trainer(tmp_path / "parts", few_shot, **settings)
@@ -246,7 +247,7 @@ def test_validation_changes_nothing_in_training(tmp_path, few_shot):
 
 
 def test_a_task_without_data_for_validation_has_none(tmp_path):
-    with pytest.raises(ValueError, match="validate_every is 2: expected 0, for this task has no validation"):
+    with pytest.raises(ValueError, match="validate_every is 2: expected 0, since this task has no validation"):
         trainer(tmp_path, validate_every=2)
     run = trainer(str(tmp_path))
     run.train(4)
@@ -355,13 +356,15 @@ def test_divergence_keeps_the_last_good_checkpoint(tmp_path, what):
         # A loss of 0 times infinity, and one that is finite but whose gradient at 0 is not.
         bad = {"loss": lambda p: (p - p).sum() * math.inf, "gradient": lambda p: (p - p).abs().sum().sqrt()}
         run.task = type("Bad", (PatternCompletion,), {"loss": lambda self, p, _: bad[what](p)})(**vars_of(TASK))
-    with pytest.raises(DivergenceError, match=rf"training diverged at episode 4: (the|a) {what} is (nan|not finite)"):
+    with pytest.raises(
+        DivergenceError, match=rf"training diverged at episode 4: (the|a) {what}( norm)? is (nan|not finite)"
+    ):
         run.train(4)
     again = trainer(tmp_path)
     again.restore()
     assert again.episodes == 3
     assert equal(weights(again), good)
-    assert equal(folders.read_model(tmp_path, "episodes")[0], good)
+    assert equal(RunFolder(tmp_path).read_model("episodes")[0], good)
 
 
 def vars_of(task):
@@ -375,11 +378,11 @@ PICKLE = b"\x80\x02cos\nsystem\n(S'touch pwned'\ntR."
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (None, "has no checkpoint.pt to go on from"),
-        (lambda content: content[: len(content) // 2], "cannot go on: .*checkpoint.pt is damaged"),
-        (lambda _: b"", "cannot go on: .*checkpoint.pt is damaged"),
+        (None, "has no checkpoint.pt to resume from"),
+        (lambda content: content[: len(content) // 2], "cannot resume: .*checkpoint.pt is damaged"),
+        (lambda _: b"", "cannot resume: .*checkpoint.pt is damaged"),
         (lambda _: PICKLE, "it was not run"),
-        (lambda content: content[:2000] + bytes(2000) + content[4000:], "cannot go on"),
+        (lambda content: content[:2000] + bytes(2000) + content[4000:], "cannot resume"),
     ],
 )
 def test_a_damaged_checkpoint(tmp_path, damage, says):

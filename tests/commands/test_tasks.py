@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from plastic_rl import cli
-from plastic_rl.commands import supervised
 from plastic_rl.data.archives import Published
-from plastic_rl.runs import folder as folders
+from plastic_rl.runs import networks
+from plastic_rl.runs.folder import RunFolder
 from plastic_rl.settings import Images, Memorize
 from plastic_rl.tasks import PatternCompletion
 
@@ -110,11 +110,7 @@ def test_a_task_that_is_learned_says_when(call):
     found = summary("run")
     assert found["wrong_bits"] < 0.01
     assert 20 <= found["episodes_to_1_percent"] < 1500
-    row = next(
-        row
-        for row in folders.Course(Path("run"), ["episodes"]).rows()
-        if row["episodes"] == found["episodes_to_1_percent"]
-    )
+    row = next(row for row in RunFolder("run").metrics().rows() if row["episodes"] == found["episodes_to_1_percent"])
     assert row["wrong_bits"] == 0
     assert found["seconds_to_1_percent"] == pytest.approx(row["seconds"])
     assert call("evaluate", "run", "--episodes", "100")[0] == 0
@@ -167,7 +163,7 @@ def test_a_run_in_two_parts_is_the_run_in_one(call, command):
         assert call(command, *words, "--seed", seed, "--episodes", episodes, "--out", name)[0] == 0
     code, out, _ = call(command, "--resume", "parts", "--episodes", whole)
     assert code == 0
-    assert f"going on from episode {half}" in out
+    assert f"resuming at episode {half}" in out
     assert weights("parts") == weights("whole") != weights("other")
     assert course("parts") == course("whole")
     assert without_clock(summary("parts")) == without_clock(summary("whole"))
@@ -175,7 +171,7 @@ def test_a_run_in_two_parts_is_the_run_in_one(call, command):
 
 def test_a_finished_run_whose_learning_rate_is_still_falling_says_how_far_it_can_go(here, call, refused):
     assert call("memorize", *PATTERNS, "--episodes", 10, "--decay-episodes", 15, "--out", "run")[0] == 0
-    assert "to go on, give a larger number, --episodes 15 for" in refused("memorize", "--resume", "run", code=2)
+    assert "to continue it, give a larger number, --episodes 15 for" in refused("memorize", "--resume", "run", code=2)
     assert call("memorize", "--resume", "run", "--episodes", 15)[0] == 0
     assert "has fallen to 0, start a new run" in refused("memorize", "--resume", "run", code=2)
 
@@ -198,7 +194,7 @@ def test_a_run_that_is_stopped_goes_on(here, call):
     process.send_signal(signal.SIGTERM)
     out, error = process.communicate(timeout=300)
     assert process.returncode == 143, error
-    assert "of 200000; go on with: python -m plastic_rl.cli memorize --resume run" in out
+    assert "of 200000; resume with: python -m plastic_rl.cli memorize --resume run" in out
     done = len(course("run"))
     assert f"stopped at episode {done} of" in out
     assert not Path("run/summary.json").exists()
@@ -302,12 +298,12 @@ def test_photographs_that_were_moved(refused, call):
         (["memorize", "--resume", "nowhere"], 1, "there is no folder nowhere"),
         (["memorize", "--resume", "images"], 2, "images is a run of images: continue it with "),
         (["maze", "--resume", "memorize"], 2, "memorize is a run of memorize: continue it with "),
-        (["memorize", "--resume", "memorize"], 2, "has finished its 30 episodes: to go on, give a larger number"),
+        (["memorize", "--resume", "memorize"], 2, "has finished its 30 episodes: to continue it, give a larger number"),
         (["images", "--resume", "images"], 2, "its learning rate has fallen to 0, start a new run"),
         (["images", "--resume", "images", "--episodes", "900"], 2, "would change nothing: start a new run"),
         (["memorize", "--resume", "memorize", "--bits", "9", "--seed", "3"], 2, "leave out --bits, --seed"),
         (["memorize", "--resume", "memorize", "--episodes", "3"], 2, "has finished its 30 episodes"),
-        (["memorize", "--out", "memorize"], 2, "memorize holds another run: name a new folder, or go on with it"),
+        (["memorize", "--out", "memorize"], 2, "memorize holds another run: name a new folder, or resume that run"),
         (["evaluate", "memorize", "--deterministic"], 2, "--deterministic is for agents"),
         (["evaluate", "memorize", "--episodes", "0"], 2, "--episodes is 0: expected at least 1"),
         (["evaluate", "memorize", "--out", "images"], 2, "would be lost: name another folder"),
@@ -324,7 +320,7 @@ def test_runs_that_are_asked_for_what_cannot_be(refused, runs, words, code, says
 def test_resume_never_ends_a_run_before_where_it_is(refused, runs):
     Path("memorize/summary.json").unlink()
     error = refused("memorize", "--resume", "memorize", "--episodes", "3", code=2)
-    assert "--episodes is 3, but memorize has done 30 already: give the number in all, --episodes 33 for" in error
+    assert "--episodes is 3, but memorize has done 30 already: give the total number, --episodes 33 for" in error
 
 
 def edited(**changes):
@@ -351,7 +347,7 @@ def half(content):
         ("config.json", edited(bits=9), "it is damaged, or of another run"),
         ("checkpoint.pt", half, "checkpoint.pt is damaged"),
         ("checkpoint.pt", lambda _: b"\x80\x02cos\nsystem\n(S'touch pwned'\ntR.", "it was not run"),
-        ("checkpoint.pt", None, "has no checkpoint.pt to go on from"),
+        ("checkpoint.pt", None, "has no checkpoint.pt to resume from"),
         ("metrics.csv", lambda _: b"episodes\nmany\n", "metrics.csv is damaged"),
     ],
 )
@@ -380,7 +376,7 @@ def test_divergence_keeps_the_last_good_checkpoint(refused, monkeypatch):
     error = refused(*words, code=1)
     assert "training diverged at episode 2: " in error
     assert "The last good checkpoint is kept in wild" in error
-    config, _, network, _ = supervised.load(Path("wild"))
+    config, _, network, _ = networks.load(RunFolder("wild"))
     assert config.episodes == 200
     assert all(torch.isfinite(weight).all() for weight in network.parameters())
     assert not Path("wild/summary.json").exists()

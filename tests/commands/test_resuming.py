@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from plastic_rl.agents import archive
-from plastic_rl.commands import maze as training
-from plastic_rl.runs import agents as runs
-from plastic_rl.runs import folder as folders
+from plastic_rl.commands import maze
+from plastic_rl.runs import load_agent
+from plastic_rl.runs.folder import RunFolder
 from plastic_rl.settings import MazeRun
+from plastic_rl.training.recorder import Recorder
 
 from .conftest import begin
 
@@ -79,13 +80,13 @@ def test_a_run_in_two_parts_is_the_run_in_one(call, core):
     words = [*WORDS, "--core", core]
     assert call("maze", *words, "--steps", 9600, "--out", "whole")[0] == 0
     assert call("maze", *words, "--steps", 4800, "--out", "parts")[0] == 0
-    first = runs.Metrics(Path("parts")).rows()[-1]["seconds"]
+    first = RunFolder("parts").metrics().rows()[-1]["seconds"]
     code, out, _ = call("maze", "--resume", "parts", "--steps", 9600)
     assert code == 0
-    assert "going on from step 4800" in out
+    assert "resuming at step 4800" in out
     assert weights("parts") == weights("whole")
     assert course("parts") == course("whole")
-    rows = runs.Metrics(Path("parts")).rows()
+    rows = RunFolder("parts").metrics().rows()
     assert [row["steps"] for row in rows] == [2400, 4800, 7200, 9600]
     assert rows[2]["seconds"] > first
     summary = json.loads(Path("parts/summary.json").read_text())
@@ -104,13 +105,13 @@ def test_a_stop_loses_nothing(call, here, uninterrupted, which):
     assert error == ""
     stopped = archive.read(here / "run/checkpoint.zip").config["num_timesteps"]
     assert 0 < stopped < STEPS
-    told = f"stopped at step {stopped} of {STEPS}; go on with: python -m plastic_rl.cli maze --resume run"
+    told = f"stopped at step {stopped} of {STEPS}; resume with: python -m plastic_rl.cli maze --resume run"
     assert rest.splitlines()[-1] == told
     assert not (here / "run/summary.json").exists()
-    assert runs.load_agent(here / "run").num_timesteps == stopped
+    assert load_agent(here / "run").num_timesteps == stopped
     code, out, _ = call("maze", "--resume", "run")
     assert code == 0
-    assert f"going on from step {stopped}" in out
+    assert f"resuming at step {stopped}" in out
     assert weights("run") == weights(uninterrupted)
     assert course("run") == course(uninterrupted)
 
@@ -123,10 +124,10 @@ def test_a_second_stop_is_obeyed_at_once(call, monkeypatch):
 
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
-        patch.setattr(training.Recorder, "_on_step", twice)
+        patch.setattr(Recorder, "_on_step", twice)
         code, out, _ = call("maze", *WORDS, "--steps", 2400, "--out", "run")
     assert code == 130
-    assert "stopped; go on from the last checkpoint: " in out
+    assert "stopped; resume from the last checkpoint with: " in out
     assert signal.getsignal(signal.SIGINT) is before
     assert call("maze", "--resume", "run")[0] == 0
     assert len(course("run")) == 1
@@ -134,7 +135,7 @@ def test_a_second_stop_is_obeyed_at_once(call, monkeypatch):
 
 def test_a_stop_while_the_finished_agent_is_tested(call, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(training, "assess", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(1))
+        patch.setattr(maze, "assess", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(1))
         code, out, _ = call("maze", *WORDS, "--steps", 2400, "--out", "run")
     assert code == 143
     assert "maze --resume run" in out
@@ -150,7 +151,7 @@ def test_a_line_cut_short_is_written_anew(call):
     whole = course("run")
     with open("run/metrics.csv", "a") as file:
         file.write("7200,1.5,-0.")
-    assert [row["steps"] for row in runs.Metrics(Path("run")).rows()] == [2400, 4800]
+    assert [row["steps"] for row in RunFolder("run").metrics().rows()] == [2400, 4800]
     assert call("maze", "--resume", "run", "--steps", 7200)[0] == 0
     assert course("run")[:2] == whole
     assert [row["steps"] for row in course("run")] == ["2400", "4800", "7200"]
@@ -190,12 +191,12 @@ def test_kills_at_any_moment_corrupt_nothing(call, here, uninterrupted):
             break
         kills += 1
         if (here / "run/config.json").exists():
-            assert folders.read_run(here / "run", MazeRun).steps == STEPS
+            assert RunFolder(here / "run").settings(MazeRun).steps == STEPS
         if (here / "run/checkpoint.zip").exists():
             archive.read(here / "run/checkpoint.zip")
         if (here / "run/model.safetensors").exists():
-            runs.load_agent(here / "run")
-        steps = [row["steps"] for row in runs.Metrics(here / "run").rows()]
+            load_agent(here / "run")
+        steps = [row["steps"] for row in RunFolder(here / "run").metrics().rows()]
         assert steps == sorted(set(steps))
         if kills == 8:
             break
