@@ -4,11 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from plastic_rl.envs import GridMaze, draw_maze
-from plastic_rl.figures.animation import write_gif
-from plastic_rl.viewing.panel import SCALE, SHADES, Mind, Panel, Scales, colored, enlarged, fitted, shrunk
+from plastic_rl.viewing.panel import SHADES, Mind, Panel, Scales, colored, enlarged, fitted, shrunk
 
 
 def mind(neurons=20, steps=30, seed=0, traced=True, **changes):
@@ -164,18 +162,3 @@ def test_other_pictures_are_fitted_beside_the_panel(shape):
     rows, columns = inner.any(axis=1).sum(), inner.any(axis=0).sum()
     assert rows / columns == pytest.approx(shape[0] / shape[1], rel=0.1)
     assert max(rows, columns) > 400
-
-
-def test_an_animation_keeps_the_colours_of_the_scale(tmp_path):
-    """Also where few pixels have them; and the others are near enough."""
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    noise[:1, : len(SCALE)] = SCALE
-    smooth = np.tile(np.arange(64, dtype=np.uint8)[:, None, None] * 4, (1, 64, 3))
-    smooth[:1, : len(SCALE)] = SCALE
-    write_gif(tmp_path / "a.gif", [noise, smooth], 10, SCALE)
-    with Image.open(tmp_path / "a.gif") as gif:
-        for frame in range(2):
-            gif.seek(frame)
-            found = np.asarray(gif.convert("RGB"))
-            assert (found[0, : len(SCALE)] == SCALE).all()
-        assert np.abs(found.astype(int) - smooth).mean() < 12
