@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 
 import tyro
 
-from plastic_rl.checks import check_at_least, check_choice, check_within, finite_number
+from plastic_rl.checks import check_at_least, check_choice, check_used, check_within, finite_number
 from plastic_rl.choices import UNUSED
 from plastic_rl.errors import UsageError, option
 from plastic_rl.seeds import LARGEST
@@ -221,7 +221,7 @@ def check_resumed(settings: Run, kept: Run) -> None:
         UsageError: other settings differ.
     """
     if wrong := sorted(changed(settings, kept) - {kept.length, *MAY_CHANGE}):
-        raise UsageError(f"--resume continues with the run's own settings: leave out {_options(wrong)}")
+        raise UsageError(f"--resume continues with the run's own settings: leave out {', '.join(map(option, wrong))}")
 
 
 def check_core(settings: Run, default: Run) -> None:
@@ -234,11 +234,8 @@ def check_core(settings: Run, default: Run) -> None:
     Raises:
         UsageError: such a setting differs from the default.
     """
-    if wrong := sorted(changed(settings, default) & UNUSED[settings.core]):
-        raise UsageError(
-            f"--core {settings.core} has no use for {_options(wrong)}: leave it out, or choose another core"
-        )
-
-
-def _options(names: list[str]) -> str:
-    return ", ".join(map(option, names))
+    given, unused = (sorted(map(option, names)) for names in (changed(settings, default), UNUSED[settings.core]))
+    try:
+        check_used(f"--core {settings.core}", given, unused)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
