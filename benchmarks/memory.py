@@ -1,13 +1,13 @@
 """Seconds per episode of the pattern task with 1,001 neurons, by engine: ``python benchmarks/memory.py``.
 
 An episode is that of the authors' simplest script: 5 patterns of 1,000 bits, presented twice for 6 steps with 4 blank
-ones after each, and 6 steps of a degraded one, 106 in all; forward, backward and a step of Adam. The engines take turns
-within one process, each with the threads that suit it; before, their losses and gradients are compared. Peak memory is
-what an update adds in a fresh process that has loaded the engine.
+ones after each, and 6 steps of a degraded one: 106 steps in all. An update is forward, backward and a step of Adam. The
+engines alternate within one process, each with the threads that suit it; first their losses and gradients are compared.
+Peak memory is what an update adds in a fresh process that has loaded the engine.
 
-A second table is of the paper's episode, 205 steps, with one alpha shared by all connections: without a trace, against
-the other two engines, which form it. Its bits drive the network clamped, or added to what comes from other neurons;
-then no step can be passed over.
+A second table is about the paper's episode of 205 steps, with one alpha shared by all connections. It compares the
+traceless engine with the other two, which form the trace. The bits are clamped, or added to the input from other
+neurons; in the second case no step can be skipped.
 """
 
 import argparse
@@ -36,7 +36,7 @@ PAPERS = {"clamped": PatternCompletion(), "added": PatternCompletion(drive="add"
 
 
 def network_of(engine: Engine, task: PatternCompletion = TASK, alpha: Alpha = "connection") -> nn.Module:
-    """The plastic network of 1,001 neurons, always with the same weights."""
+    """Return the plastic network of 1,001 neurons, always with the same weights."""
     torch.manual_seed(0)
     network = task.network(CoreSettings(init_scale=0.01, alpha=alpha))
     network.core.engine = engine
@@ -52,7 +52,7 @@ def backward(network: nn.Module, batch: int, task: PatternCompletion = TASK) -> 
 
 
 def agree(networks: Iterable[nn.Module], task: PatternCompletion = TASK) -> bool:
-    """Whether networks give the same loss and gradients as the first one, but for rounding."""
+    """Return whether networks give the same loss and gradients as the first one, except for rounding."""
     want, *others = ([backward(n, 1, task).detach(), *(p.grad for p in n.parameters() if p.requires_grad)]
                      for n in networks)  # fmt: skip
     return all(
@@ -69,7 +69,7 @@ def take_turns(
     for _ in range(options.repeats):
         for engine, found in seconds.items():
             torch.set_num_threads(1 if engine == "fused" else options.threads)
-            time.sleep(0.02)  # PyTorch's threads go on looking for work for some milliseconds
+            time.sleep(0.02)  # PyTorch's threads keep looking for work for some milliseconds
             began = time.perf_counter()
             adams[engine].zero_grad()
             backward(networks[engine], batch, task)
@@ -79,12 +79,12 @@ def take_turns(
 
 
 def ratio(slow: list[float], fast: list[float]) -> float:
-    """The median of the ratios of pairs."""
+    """Return the median of the ratios of pairs."""
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 
 def extra_mebibytes(engine: Engine, batch: int, threads: int) -> float:
-    """The peak of memory that one update adds, in a fresh process."""
+    """Return what one update adds to peak memory, in a fresh process."""
     command = [sys.executable, __file__, "--memory-of", engine, "--batch", str(batch), "--threads", str(threads)]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 

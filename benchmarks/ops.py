@@ -1,9 +1,9 @@
 """Speed and memory of the fused engine against the reference: ``python benchmarks/ops.py``.
 
-Both engines run forward and backward over the same float32 tensors, by turns within one process, so that other
-load on the machine falls on both, and each with the threads that suit it: autograd with PyTorch's, the fused engine
-with its own and one of PyTorch's. With ``--device cuda`` the reference engine runs on a GPU. First the results are
-compared at every shape: outputs, state and every gradient. If they differ, no speed is printed and the exit code is 1.
+Both engines run forward and backward over the same float32 tensors. They alternate within one process, so that other
+load on the machine affects both. Each uses the threads that suit it: autograd those of PyTorch, the fused engine
+its own and one of PyTorch's. With ``--device cuda`` the reference engine runs on a GPU. First the results are compared at every
+shape: outputs, state and every gradient. If they differ, no speed is printed and the exit code is 1.
 """
 
 import argparse
@@ -55,7 +55,7 @@ class Seconds(NamedTuple):
 
 
 def problem(shape: Shape) -> dict[str, Any]:
-    """Random arguments of ``plastic_rnn``, all with gradients, at scales that keep the network lively."""
+    """Draw arguments of ``plastic_rnn``, all with gradients, at scales that keep the network active."""
     batch, n, steps = shape
     random = torch.Generator().manual_seed(0)
 
@@ -79,7 +79,7 @@ def on(device: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def results(shape: Shape, engine: Engine, rule: str, device: str = "cpu") -> dict[str, Tensor]:
-    """Outputs, last state and every gradient, for gradients from above that differ between all entries."""
+    """Return outputs, last state and every gradient, for upstream gradients that differ between all entries."""
     arguments = on(device, problem(shape))
     outputs, state = plastic_rnn(**arguments, rule=rule, engine=engine)
     found = {"outputs": outputs, "last hidden": state.hidden, "last trace": state.trace}
@@ -91,7 +91,7 @@ def results(shape: Shape, engine: Engine, rule: str, device: str = "cpu") -> dic
 
 
 def disagreements(shape: Shape, rule: str, device: str) -> list[str]:
-    """Say in which results the engines differ by more than rounding."""
+    """List the results in which the engines differ by more than rounding."""
     want, have = results(shape, "reference", rule, device), results(shape, "fused", rule)
     found = []
     for name in want:
@@ -119,20 +119,20 @@ def one_pass(arguments: dict[str, Any], engine: Engine) -> Seconds:
 
 
 def median(passes: list[Seconds], part: Callable[[Seconds], float]) -> float:
-    """The median of a part of some passes."""
+    """Return the median of one part of the passes."""
     return statistics.median(part(seconds) for seconds in passes)
 
 
 def rested_pass(arguments: dict[str, Any], engine: Engine, threads: int) -> Seconds:
-    """Time one pass, with the threads that suit the engine."""
+    """Time one pass with the threads that suit the engine."""
     torch.set_num_threads(threads if engine == "reference" else 1)
-    # PyTorch's threads go on looking for work some milliseconds after their last, in the way of other threads.
+    # PyTorch's threads keep looking for work for some milliseconds and would slow down other threads.
     time.sleep(0.02)
     return one_pass(arguments, engine)
 
 
 def time_shape(shape: Shape, repeats: int, threads: int, device: str) -> str:
-    """A row of the table: the engines by turns, ``repeats`` times."""
+    """Return a row of the table; the engines alternate ``repeats`` times."""
     short, whole = problem(shape._replace(steps=2)), problem(shape)
     one_pass(short, "fused")  # compile, or load from the cache
     one_pass(on(device, short), "reference")
@@ -148,7 +148,7 @@ def time_shape(shape: Shape, repeats: int, threads: int, device: str) -> str:
 
 
 def extra_mebibytes(shape: Shape, engine: Engine) -> float:
-    """What one pass adds to this process's peak of memory, beyond its arguments and the loaded engine."""
+    """Return what one pass adds to this process's peak memory, without its arguments and the loaded engine."""
     one_pass(problem(Shape(1, 16, 2)), engine)
     arguments = problem(shape)
     before = peak_mebibytes()
@@ -157,7 +157,7 @@ def extra_mebibytes(shape: Shape, engine: Engine) -> float:
 
 
 def peak_mebibytes() -> float:
-    """This process's peak of memory so far."""
+    """Return this process's peak memory so far."""
     try:
         with open("/proc/self/status") as lines:  # getrusage's peak would begin with that of the parent process
             return next(float(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
@@ -167,13 +167,13 @@ def peak_mebibytes() -> float:
 
 
 def extra_mebibytes_in_fresh_process(engine: Engine, threads: int) -> float:
-    """As ``extra_mebibytes`` at MEMORY_SHAPE; fresh, because a process's peak never falls."""
+    """Return ``extra_mebibytes`` at MEMORY_SHAPE from a fresh process, because a process's peak never falls."""
     command = [sys.executable, __file__, "--memory-of", engine, "--threads", str(threads)]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def cpu_name() -> str:
-    """The processor's name as the system tells it."""
+    """Return the processor's name as the system reports it."""
     try:
         with open("/proc/cpuinfo") as lines:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -1,10 +1,10 @@
 """The traceless engine: the rule hebb with one alpha for all connections, or one per post neuron.
 
-Such a network need not form its trace. The trace is a sum of outer products of past activities, so its product with
-the present activity is a sum of past outputs, weighted by how much the present resembles what came before each of
-them: T x N numbers do the work of N x N. This is attention to the recent past (Ba et al., 2016, "Using fast weights to
-attend to the recent past"). Steps in which every neuron is clamped take no product at all. README.md derives the
-gradients.
+Such a network need not form its trace. The trace is a sum of outer products of past activities. So its product with
+the present activity is a sum of past outputs, each weighted by how similar the present activity is to the activity
+before that output: T x N numbers replace N x N. This is attention to the recent past (Ba et al., 2016, "Using fast
+weights to attend to the recent past"). Steps in which every neuron is clamped need no product at all. README.md derives
+the gradients.
 """
 
 from contextlib import nullcontext
@@ -26,11 +26,15 @@ def sequence(
     nonlinearity: str,
     clamp: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As ``reference.sequence`` with hebb, for one episode and an alpha that is the same for all pre neurons."""
+    """Run eq. 1 and hebb over one episode, with an alpha that is the same for all pre neurons.
+
+    Returns:
+        The outputs (T, B, N), the last hidden state (B, N) and the last trace (B, N, N).
+    """
     t = torch.arange(u.shape[0] + 1, device=u.device)
     age = t[:, None] - 1 - t[None, :-1]
     weights = (eta * (1 - eta) ** age.clamp_min(0)).where(age >= 0, 0.0)
-    with _as_given(u):
+    with _no_autocast(u):
         outputs, last = _Sequence.apply(
             u, w, alpha.reshape(-1), weights, (1 - eta) ** t, hidden, trace, clamp, nonlinearity
         )
@@ -38,28 +42,28 @@ def sequence(
 
 
 def free_steps(steps: int, clamp: Tensor | None) -> list[bool]:
-    """Whether any neuron of any episode is free, not clamped, at each of so many steps."""
+    """Return, for each step, whether any neuron of any episode is free, that is, not clamped."""
     return [True] * steps if clamp is None else clamp.isnan().flatten(1).any(1).tolist()
 
 
-def _as_given(tensor: Tensor) -> Any:
-    """A context in which products keep the dtype of what is multiplied, also under autocast."""
+def _no_autocast(tensor: Tensor) -> Any:
+    """Return a context in which products keep the dtype of their factors, even under autocast."""
     kind = tensor.device.type
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def _sum(coefficients: Tensor, vectors: Tensor) -> Tensor:
-    """Sums of vectors ``(B, K, N)`` weighted with ``(B, K)``: ``(B, N)``."""
+    """Sum vectors ``(B, K, N)`` with weights ``(B, K)``: ``(B, N)``."""
     return (coefficients.unsqueeze(1) @ vectors).squeeze(1)
 
 
 def _products(vectors: Tensor, vector: Tensor) -> Tensor:
-    """Products of vectors ``(B, K, N)`` with one ``(B, N)``: ``(B, K)``."""
+    """Multiply vectors ``(B, K, N)`` by one ``(B, N)`` each: ``(B, K)``."""
     return (vectors @ vector.unsqueeze(2)).squeeze(2)
 
 
 class _Sequence(torch.autograd.Function):
-    """Sequences are ``(B, T, N)`` in here; README.md names the variables."""
+    """Inside this class, sequences are ``(B, T, N)``; README.md names the variables."""
 
     @staticmethod
     def forward(
@@ -74,8 +78,10 @@ class _Sequence(torch.autograd.Function):
         clamp: Tensor | None,
         nonlinearity: str,
     ) -> tuple[Tensor, Tensor]:
-        """alpha: ``(1,)`` or ``(N,)``. What is left before step t, and after the last step for t = T, of the change
-        that step k made: weights ``(T + 1, T)``; of the first trace: kept ``(T + 1,)``.
+        """Compute the outputs and the last trace.
+
+        alpha: ``(1,)`` or ``(N,)``. weights ``(T + 1, T)``: the share of step k's change that is left in the trace
+        before step t (t = T: after the last step). kept ``(T + 1,)``: the share of the first trace that is left.
         """
         ctx.set_materialize_grads(False)
         activation = ACTIVATIONS[nonlinearity]
@@ -108,7 +114,7 @@ class _Sequence(torch.autograd.Function):
                 "the traceless engine gives first derivatives only; for derivatives of derivatives use "
                 "engine='reference'"
             )
-        with _as_given(ctx.saved_tensors[0]):
+        with _no_autocast(ctx.saved_tensors[0]):
             return _Sequence._gradients(ctx, goutputs, gtrace)
 
     @staticmethod

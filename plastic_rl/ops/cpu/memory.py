@@ -1,7 +1,7 @@
-"""Memory for the kernels' arrays, used again from call to call.
+"""Memory for the kernels' arrays, reused from call to call.
 
-Fresh memory costs a page fault for every few kilobytes that are first written to. Training asks for the same sizes at
-every step, and threads wait for each other while they take such faults: up to half of the time that they work.
+Fresh memory costs a page fault for every few kilobytes at their first write. Training needs the same sizes at every
+step, and threads wait for each other during page faults, for up to half of their working time.
 """
 
 import math
@@ -11,14 +11,14 @@ import numpy as np
 
 from plastic_rl.ops.cpu.vectors import CACHE_LINE
 
-KEPT = 512 << 20  # bytes that are kept at most while nobody uses them
+KEPT = 512 << 20  # most bytes that are kept while unused
 
 _free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
 _kept = 0
 
 
 class _Lease:
-    """Memory in use: numpy's arrays over it hold on to this object, and with the last of them it is free again."""
+    """Memory in use. NumPy's arrays over it hold a reference to this object; with the last of them it is free again."""
 
     def __init__(self, raw: np.ndarray, size: int) -> None:
         self._raw, self.size = raw, size
@@ -33,7 +33,7 @@ class _Lease:
 
 
 def _take(size: int) -> np.ndarray:
-    """Memory for an aligned array of so many bytes, used before or new."""
+    """Return memory for an aligned array of ``size`` bytes, reused or new."""
     global _kept
     try:
         raw = _free[size].pop()
@@ -44,7 +44,7 @@ def _take(size: int) -> np.ndarray:
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array that begins at the start of a cache line, as numpy's need not; its rows are padded to whole vectors.
+    """Return an array that begins at the start of a cache line, which NumPy's own arrays need not.
 
     A vector that straddles two lines takes two accesses, and its store cannot be forwarded to the next load.
     """
@@ -53,7 +53,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """As ``empty``, filled with zeros."""
+    """Return an array like that of ``empty``, filled with zeros."""
     array = empty(shape, dtype)
     array.fill(0)
     return array

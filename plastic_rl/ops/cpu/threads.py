@@ -1,4 +1,4 @@
-"""How many threads the fused engine computes with."""
+"""The number of threads of the fused engine."""
 
 import torch
 
@@ -6,7 +6,7 @@ _count: int | None = None
 
 
 def set_num_threads(count: int | None) -> None:
-    """Let the fused engine use so many threads; None: as many as PyTorch (``torch.get_num_threads``).
+    """Let the fused engine use ``count`` threads; None: as many as PyTorch (``torch.get_num_threads``).
 
     A small network's other operations are fastest with ``torch.set_num_threads(1)``, while the fused engine gains
     from every core. The number of threads never changes a result.
@@ -16,7 +16,7 @@ def set_num_threads(count: int | None) -> None:
     """
     global _count
     if count is not None and count < 1:
-        raise ValueError(f"count is {count}: expected at least 1, or None")
+        raise ValueError(f"count is {count}: expected at least 1, or None for as many as PyTorch")
     _count = count
 
 

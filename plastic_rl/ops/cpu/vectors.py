@@ -1,9 +1,9 @@
-"""Vectors, and counters that threads share, for Numba kernels: what loops cannot tell the compiler.
+"""Vectors for Numba kernels, and counters that threads share.
 
-LLVM can vectorise the kernels' inner loops by itself, but then checks at every row that no two of a dozen arrays
-overlap and takes the remainder of each row one number at a time, which together cost more than the work. A
-``Vec`` says what is meant. It is as wide as a register of AVX-512 or else of AVX2; LLVM splits it where registers are
-narrower still.
+LLVM can vectorise the kernels' inner loops by itself. But then it checks at every row that no two of a dozen arrays
+overlap, and computes the remainder of each row one number at a time; together this costs more than the work. A ``Vec``
+needs neither. It is as wide as a register of AVX-512, or of AVX2 where the machine has no AVX-512; LLVM splits it
+where registers are narrower still.
 """
 
 import operator
@@ -17,14 +17,14 @@ from numba.extending import intrinsic, models, overload, register_model
 
 def _has(feature: str) -> bool:
     """Whether Numba compiles for machines with this feature: those of NUMBA_CPU_FEATURES, or else of this machine."""
-    settings: Any = config  # whose names are made up as it is loaded, so that types cannot be checked
+    settings: Any = config  # defines its names while it is loaded, so their types cannot be checked
     if settings.CPU_FEATURES is not None:
         return f"+{feature}" in settings.CPU_FEATURES.split(",")
     return settings.CPU_NAME in (None, "host") and bool(binding.get_host_cpu_features().get(feature))
 
 
 CACHE_LINE = 64  # bytes
-BYTES = 64 if _has("avx512f") else 32  # of a vector; kernels kept on disk are told apart by the same features
+BYTES = 64 if _has("avx512f") else 32  # size of a vector; Numba's cache on disk depends on the same features
 
 
 class Vec(types.Type):
@@ -44,7 +44,7 @@ class _VecModel(models.PrimitiveModel):
 
 @intrinsic
 def lanes_of(typing: Any, array: Any) -> Any:
-    """How many of this array's numbers a vector holds: a constant to the compiler."""
+    """Return how many of this array's numbers a vector holds: a constant to the compiler."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return ir.Constant(ir.IntType(64), BYTES * 8 // array.dtype.bitwidth)
@@ -59,7 +59,7 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 @intrinsic
 def load(typing: Any, array: Any, index: Any) -> Any:
-    """The vector that begins at this flat index of a contiguous array."""
+    """Return the vector that begins at this flat index of a contiguous array."""
     vec = Vec(array.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -72,7 +72,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def spread(typing: Any, array: Any, index: Any) -> Any:
-    """A vector of the number at this flat index of a contiguous array."""
+    """Return a vector filled with the number at this flat index of a contiguous array."""
     vec = Vec(array.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -102,7 +102,7 @@ def _counter(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 @intrinsic
 def count_up(typing: Any, counter: Any) -> Any:
-    """Add 1 to ``counter[0]``, an int64 array, atomically; threads that see it see all that was written before."""
+    """Add 1 to ``counter[0]`` of an int64 array atomically; threads that read it see all earlier writes, too."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         one = ir.Constant(ir.IntType(64), 1)
@@ -114,7 +114,7 @@ def count_up(typing: Any, counter: Any) -> Any:
 
 @intrinsic
 def read_count(typing: Any, counter: Any) -> Any:
-    """Read ``counter[0]``, an int64 array that other threads count up."""
+    """Read ``counter[0]`` of an int64 array that other threads count up."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load_atomic(_counter(context, builder, signature, args), "seq_cst", 8)
@@ -131,7 +131,7 @@ def _splat(builder: Any, number: Any, vec: Any) -> Any:
 
 @intrinsic
 def splat(typing: Any, number: Any) -> Any:
-    """A vector of this number."""
+    """Return a vector filled with this number."""
     vec = Vec(number)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -142,7 +142,7 @@ def splat(typing: Any, number: Any) -> Any:
 
 @intrinsic
 def total(typing: Any, vec: Any) -> Any:
-    """The sum of a vector's numbers."""
+    """Return the sum of a vector's numbers."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value = args[0].type
@@ -157,10 +157,7 @@ def total(typing: Any, vec: Any) -> Any:
 
 @intrinsic
 def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """``a * b + c``, of vectors or of numbers, in one instruction where the machine has it.
-
-    In a chain of these, c waits for nothing else.
-    """
+    """Return ``a * b + c`` for vectors or numbers, in one instruction where the machine has it."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value = args[0].type
@@ -174,7 +171,7 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
 @intrinsic
 def keep_rolled(typing: Any) -> Any:
-    """Nothing: a loop with it is not unrolled, whose copies would need more pointers than there are registers."""
+    """Do nothing, but keep LLVM from unrolling the loop around it: the copies would need too many registers."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", [], side_effect=True)
@@ -198,7 +195,7 @@ def limit(typing: Any, vec: Any, bound: Any) -> Any:
 
 @intrinsic
 def where_within(typing: Any, value: Any, vec: Any, bound: Any) -> Any:
-    """``value`` where ``vec`` lies within [-bound, bound], else 0: the gradient of ``limit``."""
+    """Return ``value`` where ``vec`` lies within [-bound, bound], else 0: the gradient of ``limit``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         high = _splat(builder, args[2], args[1].type)
