@@ -1,9 +1,9 @@
 """Speed and memory of the fused engine against the reference: ``python benchmarks/ops.py``.
 
 Both engines run forward and backward over the same float32 tensors. They alternate within one process, so that other
-load on the machine affects both. Each uses the threads that suit it: autograd those of PyTorch, the fused engine
-its own and one of PyTorch's. With ``--device cuda`` the reference engine runs on a GPU. First the results are compared at every
-shape: outputs, state and every gradient. If they differ, no speed is printed and the exit code is 1.
+load on the machine affects both. Each uses the threads that suit it: autograd those of PyTorch, the fused engine its
+own and one of PyTorch's. With ``--device cuda`` the reference engine runs on a GPU. First the results are compared at
+every shape: outputs, state and every gradient. If they differ, no speed is printed and the exit code is 1.
 """
 
 import argparse
