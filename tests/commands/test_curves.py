@@ -110,7 +110,7 @@ def test_mistakes(here, capsys):
         ([run, "--points", "0"], 2, "--points is 0: expected at least 1"),
         ([run, "--out", "curves.jpg"], 2, "--out is curves.jpg: expected a name that ends with .png"),
         ([run, "--out", "file/curves.png"], 1, "a file is in its place"),
-        ([run, "--out", f"{run}/metrics.png"], 2, "holds a run, of which files would be lost: name another folder"),
+        ([run, "--out", f"{run}/metrics.png"], 2, "holds a run, whose files would be lost: name another folder"),
         ([empty], 1, f"{empty} has no curve yet: {empty}/metrics.csv has no rows"),
         ([str(here / "missing")], 1, f"there is no folder {here / 'missing'}"),
     ]:
