@@ -1,7 +1,7 @@
 """Differentiable plasticity: recurrent networks that keep learning within their lifetime.
 
-Importing this package registers its environments with Gymnasium. Everything else is loaded on first
-use, so that ``import plastic_rl`` stays light (no torch, numba, pygame or Stable-Baselines3).
+Importing this package registers its environments with Gymnasium. Everything else is loaded on first use, so that
+``import plastic_rl`` stays light: no torch, numba, pygame or Stable-Baselines3.
 """
 
 from importlib import import_module
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from plastic_rl.envs.registration import register_envs
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # editors and type checkers do not run __getattr__
     from plastic_rl.modules import (
         LSTMCore,
         MemorylessCore,
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         matching_hidden_size,
     )
     from plastic_rl.ops import PlasticState, plastic_rnn
+
+__version__ = "0.1.0"
 
 __all__ = [
     "LSTMCore",
@@ -34,29 +36,18 @@ __all__ = [
     "plastic_rnn",
 ]
 
-__version__ = "0.1.0"
-
-_LAZY = {
-    "PlasticLinear": "plastic_rl.modules",
-    "PlasticRNN": "plastic_rl.modules",
-    "PlasticRNNCell": "plastic_rl.modules",
-    "RNNCore": "plastic_rl.modules",
-    "LSTMCore": "plastic_rl.modules",
-    "MemorylessCore": "plastic_rl.modules",
-    "matching_hidden_size": "plastic_rl.modules",
-    "PlasticState": "plastic_rl.ops",
-    "plastic_rnn": "plastic_rl.ops",
-}
-
 
 def __getattr__(name: str) -> object:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+    if name in __all__:
+        for room in ("plastic_rl.ops", "plastic_rl.modules"):
+            module = import_module(room)
+            if name in module.__all__:
+                return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_LAZY]
+    return sorted({*globals(), *__all__})
 
 
 register_envs()

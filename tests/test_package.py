@@ -2,8 +2,10 @@
 
 import doctest
 import importlib.metadata
+import json
 import os
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -95,6 +97,7 @@ def test_public_names_exist():
     expected = {
         "LSTMCore",
         "MemorylessCore",
+        "PlasticLinear",
         "PlasticRNN",
         "PlasticRNNCell",
         "PlasticState",
@@ -134,19 +137,52 @@ def test_examples_in_docstrings_run():
     assert sum(result.attempted for result in results) >= 10
 
 
+def copy_of_the_source(folder: Path) -> Path:
+    """Copy the source, so that nothing of an earlier build or installation gets into the next."""
+    made = {ROOT: {"build", "dist", "runs", "venv"}, ROOT / "plastic_rl": {"envs", "agents"}}  # the last two are links
+
+    def ignored(path: str, names: list[str]) -> set[str]:
+        return {*shutil.ignore_patterns(".*", "__pycache__", "*.egg-info")(path, names), *made.get(Path(path), ())}
+
+    return Path(shutil.copytree(ROOT, folder, ignore=ignored))
+
+
+def isolation() -> list[str]:
+    """Build with this environment's setuptools where it is new enough, so that nothing is downloaded."""
+    setuptools = importlib.metadata.version("setuptools") if find_spec("setuptools") else "0"
+    return ["--no-build-isolation"] if int(setuptools.split(".")[0]) >= 77 else []
+
+
+def fresh_environment(folder: Path) -> tuple[Path, Path]:
+    """Make an environment that borrows everything but the package itself; return its Python and its packages."""
+    venv.create(folder)
+    executable = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    show = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = Path(python("-c", show, cwd=folder, executable=executable).strip())
+    borrowed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (site / "borrowed.pth").write_text("\n".join(sorted(borrowed)))
+    return executable, site
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel, built in a copy of the source, where nothing of an earlier build can get into it."""
     folder = tmp_path_factory.mktemp("wheel")
-    left_out = shutil.ignore_patterns(".*", "build", "dist", "venv", "__pycache__", "*.egg-info")
-    at_root = {str(ROOT): {"runs"}}  # the package has a folder of that name, too
-    copied = folder / "source"
-    shutil.copytree(ROOT, copied, ignore=lambda at, names: left_out(at, names) | at_root.get(str(at), set()))
-    setuptools = importlib.metadata.version("setuptools") if find_spec("setuptools") else "0"
-    isolation = ["--no-build-isolation"] if int(setuptools.split(".")[0]) >= 77 else []
-    python("-m", "pip", "wheel", "--no-deps", *isolation, "--wheel-dir", folder, copied, cwd=folder)
+    source = copy_of_the_source(folder / "source")
+    python("-m", "pip", "wheel", "--no-deps", *isolation(), "--wheel-dir", folder, source, cwd=folder)
     (path,) = folder.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def editable(tmp_path_factory):
+    """A clone after ``pip install -e .``, and the Python that it is installed for."""
+    folder = tmp_path_factory.mktemp("editable")
+    source = copy_of_the_source(folder / "source")
+    executable, _ = fresh_environment(folder / "fresh")
+    # The borrowed environment may hold this package too, and must not count as an installation of it.
+    install = ("-m", "pip", "install", "--no-deps", "--ignore-installed", *isolation(), "-e", source)
+    python(*install, cwd=folder, executable=executable)
+    return source, executable
 
 
 @pytest.mark.slow
@@ -170,21 +206,89 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
 
 @pytest.mark.slow
 def test_the_wheel_works_in_a_fresh_environment(wheel, project, tmp_path):
-    """Everything but the package itself is borrowed from this environment."""
-    fresh = tmp_path / "fresh"
-    venv.create(fresh, with_pip=True)
-    executable = fresh / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    python("-m", "pip", "install", "--no-deps", "--no-index", wheel, cwd=tmp_path, executable=executable)
-    site = Path(
-        python(
-            "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path, executable=executable
-        ).strip()
+    executable, site = fresh_environment(tmp_path / "fresh")
+    python(
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--ignore-installed",
+        wheel,
+        cwd=tmp_path,
+        executable=executable,
     )
-    borrowed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    (site / "borrowed.pth").write_text("\n".join(sorted(borrowed)))
-
     files = python("-c", USE, cwd=project, executable=executable).split()
     assert all(Path(file).is_relative_to(site / "plastic_rl") for file in files)
     assert "maze" in python("-m", "plastic_rl.cli", "--help", cwd=project, executable=executable)
     script = executable.with_name("plastic-rl.exe" if os.name == "nt" else "plastic-rl")
     assert "maze" in python("--help", cwd=project, executable=script)
+
+
+@pytest.mark.slow
+def test_an_editable_install_follows_the_clone(editable, project):
+    source, executable = editable
+    files = python("-c", USE, cwd=project, executable=executable).split()
+    folders = [source / name for name in ("plastic_rl", "envs", "agents")]
+    assert [Path(file).resolve().parent for file in files] == [folder.resolve() for folder in folders]
+
+
+@pytest.mark.slow
+def test_an_editable_install_adds_one_name(editable, tmp_path):
+    _, executable = editable
+    script = """
+import importlib.util, sys
+for name in ("envs", "agents", "tests", "benchmarks", "train", "setup"):
+    print(name, importlib.util.find_spec(name) is not None)
+"""
+    assert "True" not in python("-c", script, cwd=tmp_path, executable=executable)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "mine.py").write_text("OWNER = 'the user'\n")  # a folder without __init__.py
+    script = "import plastic_rl.envs, envs.mine; print(envs.mine.OWNER, *envs.__path__, sep='\\n')"
+    assert python("-c", script, cwd=tmp_path, executable=executable).split("\n") == [
+        "the user",
+        str(tmp_path / "envs"),
+        "",
+    ]
+
+
+TYPED = """
+import plastic_rl
+import plastic_rl.agents
+import plastic_rl.envs
+from plastic_rl.agents import PlasticA2C
+from plastic_rl.envs import GridMaze
+
+reveal_type(plastic_rl.PlasticRNN)
+reveal_type(plastic_rl.agents.PlasticA2C)
+reveal_type(PlasticA2C)
+reveal_type(GridMaze)
+"""
+TYPES = ["type[PlasticRNN]", "type[PlasticA2C]", "type[PlasticA2C]", "type[GridMaze]"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("pyright") is None, reason="needs pyright, which the extra [test] installs")
+@pytest.mark.parametrize("inside", [True, False], ids=["inside the clone", "outside it"])
+def test_editors_find_the_packages_after_an_editable_install(editable, tmp_path, inside):
+    """Pyright is what VS Code and other editors ask for types and definitions."""
+    source, executable = editable
+    folder = source if inside else tmp_path
+    script = folder / "example_of_a_user.py"
+    script.write_text(TYPED)
+    command = ("-m", "pyright", "--outputjson", "--pythonpath", executable, script)
+    found = json.loads(python(*command, cwd=folder))["generalDiagnostics"]
+    assert not [each["message"] for each in found if each["severity"] != "information"]
+    assert re.findall(r'is "(.+?)"', " ".join(each["message"] for each in found)) == TYPES
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("mypy") is None, reason="needs mypy, which the extra [test] installs")
+def test_mypy_finds_the_packages_after_an_editable_install(editable, tmp_path):
+    _, executable = editable
+    (tmp_path / "example_of_a_user.py").write_text(TYPED)
+    out = python("-m", "mypy", "--python-executable", executable, "example_of_a_user.py", cwd=tmp_path)
+    assert "Success: no issues found" in out
+    assert "Any" not in re.findall(r'Revealed type is "([^"]*)"', out)
+    assert "plastic_rl.agents.a2c.PlasticA2C" in out
+    assert "plastic_rl.envs.maze.mazes.GridMaze" in out
