@@ -1,13 +1,13 @@
 """How many patterns a trained memory holds: ``python benchmarks/capacity.py``.
 
-For every number of patterns a network is trained anew, with each of two rules and with one plasticity coefficient per
-connection or one for all, and tested on fresh episodes. In each episode all patterns are presented once, for thirty
-steps each (the first step ties a pattern to the one before, and counts the less the more steps follow), and then half
-of the bits of one of them for ten. Beside them a Hopfield network made by hand (Hopfield, 1982: weights are the sum of
-the patterns' outer products, without those from a neuron to itself) does the same with the same patterns and as many
-steps, the shown bits clamped. Its known capacity is 0.138 patterns per neuron.
+For each number of patterns, new networks are trained with each of two rules, and with one plasticity coefficient per
+connection or one for all connections. They are tested on fresh episodes. Each episode presents all patterns once, for
+thirty steps each, and then half of the bits of one pattern for ten steps. (The first step of a presentation associates
+a pattern with the previous one; the more steps follow, the less this counts.) A Hopfield network with computed weights
+(Hopfield, 1982: the sum of the patterns' outer products, without self-connections) answers the same queries for
+comparison, in as many steps and with the shown bits clamped. Its known capacity is 0.138 patterns per neuron.
 
-Prints a table, and writes every result to capacity.csv and a figure to capacity.png.
+The benchmark prints a table, and writes all results to capacity.csv and a figure to capacity.png.
 """
 
 import argparse
@@ -34,21 +34,22 @@ from plastic_rl.training.trainer import Trainer
 PATTERNS = (5, 10, 15, 20, 30, 40, 50, 70, 100)
 MEMORIES = [(rule, alpha) for rule in ("hebb", "oja") for alpha in ("connection", "shared")]
 HOPFIELD = "Hopfield"
-LEVEL = 0.01  # of wrong bits, at which capacities are compared
-SHOWN, ETA = 30, 1e-4  # steps of a presentation; so small that no presentation makes traces forget another
+LEVEL = 0.01  # share of wrong bits at which capacities are compared
+SHOWN = 30  # steps of a presentation
+ETA = 1e-4  # so small that no presentation overwrites another
 BATCH, TESTED, FRESH = 8, 200, 1_000_000
 
 
 def task_of(patterns: int, bits: int) -> PatternCompletion:
-    """The task with so many patterns, each presented once."""
+    """Return the task with ``patterns`` patterns, each presented once."""
     return PatternCompletion(patterns, bits, SHOWN, blank_steps=0, cycles=1, test_steps=10)
 
 
 def trained(task: PatternCompletion, rule: str, alpha: str, seed: int, episodes: int) -> float:
     """Train a network and return its share of wrong bits on fresh episodes."""
     torch.manual_seed(seed)
-    # At first it is near a Hopfield network: half of a pattern's bits call up the others with a net input of +-1.5. Eta
-    # stays: a larger one makes outputs larger, and so the squared error smaller, but it forgets the first patterns.
+    # The initial network is close to a Hopfield network: half of a pattern's bits give the others a net input of +-1.5.
+    # Eta is not trained: a larger eta makes outputs larger and the squared error smaller, but forgets early patterns.
     core = CoreSettings(
         rule=rule, alpha=alpha, eta=ETA, learn_eta=False, init_scale=0.001, init_alpha=3 / (task.size * ETA * SHOWN)
     )
@@ -71,7 +72,7 @@ def hopfield(task: PatternCompletion, seed: int) -> float:
 
 
 def recalled(episodes: CompletionEpisodes, steps: int) -> Tensor:
-    """What a Hopfield network completes the last cue to, ``(B, n)``."""
+    """Return a Hopfield network's completion of the last cue, ``(B, n)``."""
     weights = episodes.items.mT @ episodes.items
     weights.diagonal(dim1=1, dim2=2).zero_()
     x = episodes.target.masked_fill(episodes.erased, 0.0)
@@ -81,7 +82,7 @@ def recalled(episodes: CompletionEpisodes, steps: int) -> Tensor:
 
 
 def capacity(wrong: list[float]) -> float | None:
-    """How many patterns leave 1 % of the bits wrong, between those tried; None: more, or fewer, than any."""
+    """Return the number of patterns with 1 % wrong bits, interpolated; None if it is outside those tried."""
     for (p, a), (q, b) in itertools.pairwise(zip(PATTERNS, wrong, strict=True)):
         if a < LEVEL <= b:
             return p + (q - p) * (LEVEL - a) / (b - a)
@@ -89,17 +90,17 @@ def capacity(wrong: list[float]) -> float | None:
 
 
 def draw(path: Path, medians: dict[str, list[float]], bits: int) -> None:
-    """Draw wrong bits against patterns."""
+    """Draw the share of wrong bits against the number of patterns."""
     figure = new_figure(7.2, 4.4)
     axes = figure.add_subplot()
     for (name, wrong), color, width in zip(medians.items(), (*COLOURS[:4], INK), (10, 7, 4, 1.5, 2), strict=True):
-        dashes = "--" if name == HOPFIELD else "-"  # the others may lie on one another
+        dashes = "--" if name == HOPFIELD else "-"  # the other lines may coincide
         axes.plot(PATTERNS, [100 * w for w in wrong], dashes, color=color, linewidth=width, label=name)
     axes.axhline(100 * LEVEL, color=FAINT, linewidth=1, linestyle=":")
     axes.axvline(0.138 * bits, color=FAINT, linewidth=1, linestyle=":")
     across, along = axes.get_xaxis_transform(), axes.get_yaxis_transform()
     text = {"textcoords": "offset points", "color": FAINT, "fontsize": 9}
-    axes.annotate("0.138 N: known of Hopfield's", (0.138 * bits, 0.6), (4, 0), across, **text)
+    axes.annotate("0.138 N: Hopfield's known capacity", (0.138 * bits, 0.6), (4, 0), across, **text)
     axes.annotate("1 %", (1, 100 * LEVEL), (-2, 2), along, ha="right", **text)
     dress(axes, PATTERNS[-1], ("patterns in an episode", "wrong bits, % (chance: 25)"))
     axes.set_title(f"What {bits} neurons hold after one presentation", color=INK, fontsize=11, loc="left")
@@ -110,10 +111,10 @@ def draw(path: Path, medians: dict[str, list[float]], bits: int) -> None:
 def main() -> int:
     """Train, test, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bits", type=int, default=200, help="of a pattern (default: 200)")
-    parser.add_argument("--episodes", type=int, default=400, help="of each training (default: 400)")
+    parser.add_argument("--bits", type=int, default=200, help="bits in a pattern (default: 200)")
+    parser.add_argument("--episodes", type=int, default=400, help="episodes of each training (default: 400)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each kind (default: 3)")
-    parser.add_argument("--threads", type=int, default=2, help="(default: 2)")
+    parser.add_argument("--threads", type=int, default=2, help="processor threads (default: 2)")
     parser.add_argument("--out", type=Path, default=Path("runs/capacity"), help="folder (default: runs/capacity)")
     options = parser.parse_args()
     if min(options.episodes, options.seeds, options.threads) < 1 or options.bits < 2:
@@ -145,8 +146,8 @@ def main() -> int:
     rows = [["wrong bits, %", *(f"{p}" for p in PATTERNS), "patterns at 1 %", "per neuron"]]
     for name, wrong in medians.items():
         held = capacity(wrong)
-        told = ["-", "-"] if held is None else [f"{held:.1f}", f"{held / options.bits:.3f}"]
-        rows.append([name, *(f"{100 * w:.2f}" for w in wrong), *told])
+        cells = ["-", "-"] if held is None else [f"{held:.1f}", f"{held / options.bits:.3f}"]
+        rows.append([name, *(f"{100 * w:.2f}" for w in wrong), *cells])
     print(table(rows))
     draw(options.out / "capacity.png", medians, options.bits)
     return 0

@@ -1,10 +1,10 @@
 """Episodes per second of few-shot training: ``python benchmarks/omniglot.py``.
 
-The paper's network, 5-way 1-shot, with one query: forward, backward and a step of Adam. Batches of episodes, whose
-images are embedded in one call, take turns with two loops over single episodes: one that embeds the six images of its
-episode in one call, and one that embeds them one by one as they are shown, as the paper describes it, and in PyTorch's
-default layout. Before, losses and gradients are compared. Then it is shown what part of a batch's time each part takes.
-Characters are the stand-in's, which need no download: speed does not depend on what is drawn.
+This times the paper's network, 5-way 1-shot, with one query: forward, backward and a step of Adam. Three ways take
+turns: batches of episodes, whose images are embedded in one call; single episodes, whose six images are embedded in one
+call; and single episodes whose images are embedded one by one as they are shown, as in the paper, in PyTorch's default
+memory layout. Losses and gradients are compared first. At the end, the share of each part in a batch's time is
+printed. The characters are those of the stand-in, which needs no download: speed does not depend on the drawings.
 """
 
 import argparse
@@ -31,19 +31,25 @@ TASK = FewShotClassification(split_characters(glyph_characters(), "glyphs"))
 
 
 def network_of(way: str) -> FewShotNetwork:
-    """The paper's network, always with the same weights."""
+    """Return the paper's network, always with the same weights."""
     torch.manual_seed(0)
     network = TASK.network(CoreSettings(rule="oja", alpha="shared"))
     return network.to(memory_format=torch.contiguous_format) if way == WAYS[2] else network
 
 
 def single(episodes: FewShotEpisodes, b: int) -> FewShotEpisodes:
-    """One episode of a batch."""
-    return FewShotEpisodes(*(part[:, b : b + 1] for part in episodes[:4]), episodes.target[b : b + 1])
+    """Return one episode of a batch."""
+    return FewShotEpisodes(
+        support=episodes.support[:, b : b + 1],
+        label=episodes.label[:, b : b + 1],
+        order=episodes.order[:, b : b + 1],
+        query=episodes.query[:, b : b + 1],
+        target=episodes.target[b : b + 1],
+    )
 
 
 def image_by_image(network: FewShotNetwork, episode: FewShotEpisodes) -> torch.Tensor:
-    """The logits of an episode whose images are embedded as they are shown."""
+    """Return the logits of an episode whose images are embedded as they are shown."""
     trace = None
     for t in episode.order[:, 0].tolist():
         clamp = torch.eye(TASK.way)[episode.label[t]]
@@ -52,7 +58,7 @@ def image_by_image(network: FewShotNetwork, episode: FewShotEpisodes) -> torch.T
 
 
 def losses(network: FewShotNetwork, episodes: FewShotEpisodes, way: str) -> list[torch.Tensor]:
-    """The loss of a batch, or those of its episodes."""
+    """Return the loss of a batch, or the losses of its episodes."""
     if way == WAYS[0]:
         return [TASK.loss(TASK.run(network, episodes), episodes)]
     run = image_by_image if way == WAYS[2] else TASK.run
@@ -61,7 +67,7 @@ def losses(network: FewShotNetwork, episodes: FewShotEpisodes, way: str) -> list
 
 
 def agree(batch: int) -> bool:
-    """Whether all ways give the same loss and gradients, but for rounding."""
+    """Return whether all ways give the same loss and gradients, up to rounding."""
     episodes = TASK.sample(batch, torch.Generator().manual_seed(0))
     found = []
     for way in WAYS:
@@ -77,7 +83,7 @@ def agree(batch: int) -> bool:
 
 
 def seconds_per_episode(network: nn.Module, adam: torch.optim.Adam, batch: int, way: str, count: int) -> float:
-    """Time updates with so many episodes in all."""
+    """Time updates on ``count`` episodes in total; return the seconds per episode."""
     generator = torch.Generator().manual_seed(0)
     size = batch if way == WAYS[0] else 1
     began = time.perf_counter()
@@ -90,7 +96,7 @@ def seconds_per_episode(network: nn.Module, adam: torch.optim.Adam, batch: int, 
 
 
 def shares(batch: int, updates: int) -> dict[str, float]:
-    """What part of an update's time each of its parts takes."""
+    """Return the share of each part in an update's time."""
     network, generator = network_of(WAYS[0]), torch.Generator().manual_seed(0)
     adam, found = torch.optim.Adam(network.parameters()), dict.fromkeys(
         ("sampling", "convolutions", "plastic layer", "backward", "Adam"), 0.0

@@ -1,4 +1,4 @@
-"""Plastic layers and recurrent cores: parameters and state, by the conventions of ``torch.nn``."""
+"""Plastic layers and recurrent cores: their parameters and state, with the conventions of ``torch.nn``."""
 
 from plastic_rl.modules.controls import LSTMCore, MemorylessCore, RNNCore, matching_hidden_size
 from plastic_rl.modules.cores import CoreSettings

@@ -1,14 +1,14 @@
-"""What plastic layers have in common: the connections from one population of neurons to another."""
+"""The base of all plastic layers: the connections from one population of neurons to another."""
 
 import math
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import nn
 
+from plastic_rl.checks import check_choice, check_within
+from plastic_rl.choices import ALPHAS, Alpha
 from plastic_rl.rules import Clip, Rule, RuleFunction, TraceRule, get_rule
-
-Alpha = Literal["connection", "neuron", "shared"]
 
 
 class PlasticConnections(nn.Module):
@@ -16,12 +16,12 @@ class PlasticConnections(nn.Module):
 
     Attributes:
         w: ``(pre, post)``.
-        alpha: one per ``"connection"``, ``(pre, post)``; one per post ``"neuron"``, ``(1, post)``; or one
-            ``"shared"``, ``(1,)``.
-        eta: a scalar, a parameter if it is learned, or else a buffer.
+        alpha: ``(pre, post)`` for one per ``"connection"``, ``(1, post)`` for one per post ``"neuron"``, or ``(1,)``
+            for one ``"shared"`` by all connections.
+        eta: a scalar; a parameter if it is learned, otherwise a buffer.
 
     Raises:
-        ValueError: an unknown rule or alpha, a negative bound, or an eta outside of [0, 1].
+        ValueError: an unknown rule or alpha, a negative bound, or an eta outside [0, 1].
     """
 
     def __init__(
@@ -36,10 +36,8 @@ class PlasticConnections(nn.Module):
         options: dict[str, Any],
     ) -> None:
         super().__init__()
-        if alpha not in get_args(Alpha):
-            raise ValueError(f"unknown alpha {alpha!r}: expected one of {', '.join(get_args(Alpha))}")
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta is {eta}: expected 0 to 1")
+        check_choice("alpha", alpha, ALPHAS)
+        check_within("eta", eta, 0, 1)
         shape = {"connection": (pre, post), "neuron": (1, post), "shared": (1,)}[alpha]
         self.rule, self.alpha_kind, self.bound = rule, alpha, bound
         _ = self.trace_rule  # raises if there is no such rule
@@ -58,11 +56,11 @@ class PlasticConnections(nn.Module):
 
     @property
     def initial_bound(self) -> float:
-        """Up to which size weights are drawn, as in PyTorch's own layers."""
+        """Bound of the initial weights' uniform distribution, 1/sqrt(pre), as in PyTorch's own layers."""
         return 1 / math.sqrt(self.w.shape[0])
 
     def constrain_(self) -> None:
-        """Bring eta back into [0, 1], outside of which traces grow without bound; call it after optimizer steps."""
+        """Clamp eta to [0, 1], outside of which traces grow without bound. Call it after each optimizer step."""
         with torch.no_grad():
             self.eta.clamp_(0.0, 1.0)
 

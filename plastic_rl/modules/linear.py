@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plastic_rl.checks import check_shape
-from plastic_rl.modules.connections import Alpha, PlasticConnections
+from plastic_rl.checks import check_at_least, check_choice, check_shape
+from plastic_rl.choices import Alpha
+from plastic_rl.modules.connections import PlasticConnections
 from plastic_rl.rules import Rule, RuleFunction, step_traces
 
 
@@ -28,30 +29,30 @@ class PlasticLinear(PlasticConnections):
     r"""A layer whose connections from one population to another keep learning within an episode.
 
     Every connection has a fixed weight ``w`` and a plastic part ``alpha * trace``. The trace is zero when an episode
-    begins, and changes at every step by what its two neurons do (Miconi et al. 2018, eq. 1 to 3, with inputs in place
-    of the activity one step earlier): :math:`x_j(t) = f(\sum_i in_i(t) (w_{ij} + \alpha_{ij} H_{ij}(t)))`. An output
-    that is clamped takes the given value instead: so a label is shown. As the last layer of a classifier it learns new
-    classes from a few labelled examples (paper, 4.4). There is no bias.
+    begins, and changes at every step by the activity of its two neurons (Miconi et al. 2018, eq. 1 to 3, with inputs in
+    place of the activity one step earlier): :math:`x_j(t) = f(\sum_i in_i(t) (w_{ij} + \alpha_{ij} H_{ij}(t)))`. A
+    clamped output takes the given value instead, which is how a label is shown. As the last layer of a classifier, it
+    learns new classes from a few labelled examples (paper, 4.4). There is no bias.
 
     Args:
-        in_features: neurons whose activity is the input.
-        out_features: neurons of the output.
+        in_features: number of input neurons.
+        out_features: number of output neurons.
         rule: ``"hebb"``, ``"oja"``, ``"clip"``, or a function like those in ``plastic_rl.rules``.
         alpha: plasticity coefficients: one per ``"connection"`` (in, out), one per output ``"neuron"`` (1, out), or
-            one ``"shared"`` (1,).
-        activation: ``"softmax"``, ``"tanh"`` or ``"identity"``, of the outputs that are not clamped.
+            one ``"shared"`` by all connections (1,).
+        activation: ``"softmax"``, ``"tanh"`` or ``"identity"``, for the outputs that are not clamped.
         eta: initial learning rate of the trace.
-        learn_eta: whether eta is a parameter (else a buffer).
-        bound: of the ``clip`` rule: the trace stays within [-bound, bound].
+        learn_eta: whether eta is a parameter; otherwise it is a buffer.
+        bound: the ``clip`` rule keeps the trace within [-bound, bound].
 
     Shape:
         - input: ``(T, B, in_features)``.
         - trace: ``(B, in_features, out_features)``; None: zeros, the start of an episode.
-        - clamp: ``(T, B, out_features)``, NaN where an output is free; of any dtype.
+        - clamp: ``(T, B, out_features)`` of any dtype, NaN where an output is free.
         - returns: the outputs ``(T, B, out_features)``, and the trace after the last step.
 
     Raises:
-        ValueError: an unknown rule, alpha or activation, no neurons, a negative bound, or a shape that does not fit.
+        ValueError: an unknown rule, alpha or activation, no neurons, a negative bound, or a wrong shape.
 
     Example:
         >>> import torch
@@ -76,21 +77,19 @@ class PlasticLinear(PlasticConnections):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        for name, size in (("in_features", in_features), ("out_features", out_features)):
-            if size < 1:
-                raise ValueError(f"{name} is {size}: expected at least 1")
+        check_at_least("in_features", in_features, 1)
+        check_at_least("out_features", out_features, 1)
         options: dict[str, Any] = {"device": device, "dtype": dtype}
         super().__init__(in_features, out_features, rule, alpha, eta, learn_eta, bound, options)
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"unknown activation {activation!r}: expected one of {', '.join(ACTIVATIONS)}")
+        check_choice("activation", activation, ACTIVATIONS)
         self.in_features, self.out_features, self.activation = in_features, out_features, activation
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw new weights, uniform in +-1/sqrt(in_features) as in ``torch.nn.Linear``; eta stays as it is.
 
-        All of alpha is 1/sqrt(in_features): above zero, so that at first an input excites those outputs that were
-        active together with inputs like it.
+        All of alpha is 1/sqrt(in_features). It is above zero, so that an untrained layer excites those outputs that
+        were active together with similar inputs.
         """
         nn.init.uniform_(self.w, -self.initial_bound, self.initial_bound)
         nn.init.constant_(self.alpha, self.initial_bound)
@@ -100,13 +99,12 @@ class PlasticLinear(PlasticConnections):
         return self.w.new_zeros(batch_size, self.in_features, self.out_features)
 
     def net_input(self, input: Tensor, trace: Tensor) -> Tensor:
-        """Return what reaches the outputs, before the activation, leaving the trace as it is.
+        """Return the net input of the outputs, before the activation, without changing the trace.
 
-        So several queries are answered from one trace, each as if it were the only one; with ``"softmax"`` these are
-        the logits.
+        This answers several queries independently from one trace; with ``"softmax"`` these are the logits.
 
         Args:
-            input: ``(Q, B, in_features)``: Q queries of each episode.
+            input: ``(Q, B, in_features)``, Q queries of each episode.
             trace: ``(B, in_features, out_features)``.
 
         Returns:
@@ -119,7 +117,7 @@ class PlasticLinear(PlasticConnections):
     def forward(
         self, input: Tensor, trace: Tensor | None = None, *, clamp: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Run over a sequence, changing the trace at every step; see the class."""
+        """Run over a sequence and change the trace at every step; see the class."""
         if input.ndim != 3 or input.shape[-1] != self.in_features:
             raise ValueError(f"input has shape {tuple(input.shape)}: expected (T, B, {self.in_features})")
         steps, batch = input.shape[:2]
@@ -137,7 +135,7 @@ class PlasticLinear(PlasticConnections):
         outputs = []
         for t in range(steps):
             if clamp is not None and not some_free[t]:
-                output = clamp[t]  # nothing is asked, so nothing is computed
+                output = clamp[t]  # no output is free, so there is nothing to compute
             else:
                 output = ACTIVATIONS[self.activation](self.net_input(input[t : t + 1], trace)[0])
                 if clamp is not None and free is not None:

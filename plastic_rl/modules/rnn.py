@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plastic_rl.checks import check_shape
-from plastic_rl.choices import ENGINES, NONLINEARITIES, Engine
+from plastic_rl.checks import check_at_least, check_choice, check_shape
+from plastic_rl.choices import ENGINES, NONLINEARITIES, Alpha, Engine
 from plastic_rl.modules.batching import Layout, layout_of, unpack_state
-from plastic_rl.modules.connections import Alpha, PlasticConnections
+from plastic_rl.modules.connections import PlasticConnections
 from plastic_rl.modules.stepping import ModuleStepper, Stepper, check_step
 from plastic_rl.ops.engines import why_not_fused
 from plastic_rl.ops.rnn import PlasticState, plastic_rnn
@@ -16,7 +16,7 @@ from plastic_rl.rules import Rule, RuleFunction
 
 
 class _Plastic(PlasticConnections):
-    """The parameters of a plastic recurrent network, and one way to run them."""
+    """The parameters of a plastic recurrent network, and how they run over a sequence."""
 
     def __init__(
         self,
@@ -34,13 +34,11 @@ class _Plastic(PlasticConnections):
         dtype: torch.dtype | None = None,
     ) -> None:
         options: dict[str, Any] = {"device": device, "dtype": dtype}
-        for name, size, least in (("input_size", input_size, 0), ("hidden_size", hidden_size, 1)):
-            if size < least:
-                raise ValueError(f"{name} is {size}: expected at least {least}")
+        check_at_least("input_size", input_size, 0)
+        check_at_least("hidden_size", hidden_size, 1)
         super().__init__(hidden_size, hidden_size, rule, alpha, eta, learn_eta, bound, options)
-        for name, value, known in (("nonlinearity", nonlinearity, NONLINEARITIES), ("engine", engine, ENGINES)):
-            if value not in known:
-                raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(known)}")
+        check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
+        check_choice("engine", engine, ENGINES)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.nonlinearity, self.engine = nonlinearity, engine
         self.encode = nn.Linear(input_size, hidden_size, bias=bias, **options) if input_size else None
@@ -63,11 +61,10 @@ class _Plastic(PlasticConnections):
         return PlasticState(self.w.new_zeros(batch_size, n), self.w.new_zeros(batch_size, n, n))
 
     def stepper(self, state: PlasticState, steps: int) -> Stepper:
-        """Return what takes the network through so many steps from this state, one at a time, without gradients."""
+        """Return a stepper for ``steps`` steps from ``state``, one at a time, without gradients."""
         state = unpack_state(PlasticState, state)
         self._check_state(state, state.hidden.shape[:-1])
-        if steps < 1:
-            raise ValueError(f"steps is {steps}: expected at least 1")
+        check_at_least("steps", steps, 1)
         if self.engine in ("reference", "traceless") or why_not_fused(self.w, self.trace_rule):
             return ModuleStepper(self._run, state, self.input_size)
         return _FusedStepper(self, state, steps)
@@ -77,10 +74,10 @@ class _Plastic(PlasticConnections):
         return f"{self.input_size}, {self.hidden_size}, nonlinearity={self.nonlinearity}, {super().extra_repr()}"
 
     def _net_input(self, input: Tensor) -> Tensor:
-        """What ``(..., input_size)`` contributes to every neuron: ``(..., N)``."""
+        """Return the net input of every neuron, ``(..., N)``, from an input ``(..., input_size)``."""
         if self.encode is None:
             return input.new_zeros(*input.shape[:-1], self.hidden_size)
-        return self.encode(input).to(self.w.dtype)  # autocast makes it another
+        return self.encode(input).to(self.w.dtype)  # autocast changes the dtype
 
     def _bring_in(self, layout: Layout, sequence: Tensor, state: PlasticState | None) -> PlasticState | None:
         """Bring a caller's state to ``(B, ...)``."""
@@ -120,7 +117,7 @@ class _Plastic(PlasticConnections):
 
 
 class _FusedStepper(Stepper):
-    """The fused engine's steps behind a layer's input weights."""
+    """Steps a layer by the fused engine, after the layer's input weights."""
 
     def __init__(self, layer: _Plastic, state: PlasticState, steps: int) -> None:
         from plastic_rl.ops.cpu.stepper import Stepper as Fused  # loads Numba
@@ -152,32 +149,32 @@ class _FusedStepper(Stepper):
 class PlasticRNN(_Plastic):
     r"""A recurrent layer with plastic connections, called like :class:`torch.nn.RNN`.
 
-    Every connection has a fixed weight ``w`` and a plastic part ``alpha * trace``; the trace changes by a Hebbian
-    rule at every step (Miconi et al. 2018, eq. 1 and 2):
+    Every connection has a fixed weight ``w`` and a plastic part ``alpha * trace``. The trace changes by a Hebbian rule
+    at every step (Miconi et al. 2018, eq. 1 and 2):
     :math:`x_j(t) = f(W_{in} in(t) + b + \sum_i x_i(t-1) (w_{ij} + \alpha_{ij} H_{ij}(t)))`.
 
     Args:
-        input_size: features of the input. With 0 there are no input weights and no bias: clamps alone drive the
+        input_size: number of input features. With 0 there are no input weights and no bias, and only clamps drive the
             network.
-        hidden_size: neurons, N.
+        hidden_size: number of neurons, N.
         rule: ``"hebb"``, ``"oja"``, ``"clip"``, or a function like those in ``plastic_rl.rules``.
         alpha: plasticity coefficients: one per ``"connection"`` (N, N), one per post ``"neuron"`` (1, N), or one
-            ``"shared"`` (1,).
+            ``"shared"`` by all connections (1,).
         nonlinearity: ``"tanh"`` or ``"relu"``.
         eta: initial learning rate of the trace.
-        learn_eta: whether eta is a parameter (else a buffer).
+        learn_eta: whether eta is a parameter; otherwise it is a buffer.
         batch_first: whether input and output are ``(B, T, ...)`` rather than ``(T, B, ...)``.
-        bias: whether neurons have a bias.
-        bound: of the ``clip`` rule: the trace stays within [-bound, bound].
+        bias: whether the neurons have a bias.
+        bound: the ``clip`` rule keeps the trace within [-bound, bound].
         engine: see :func:`plastic_rl.ops.plastic_rnn`.
 
     Shape:
         - input: ``(T, B, input_size)``, ``(B, T, input_size)`` if batch_first, or ``(T, input_size)`` unbatched.
         - state: ``PlasticState(hidden (B, N), trace (B, N, N))``, without the B if unbatched; None: zeros.
-        - output: as the input, with N features. The second result is the state after the last step.
+        - output: like the input, with N features. The second result is the state after the last step.
 
     Raises:
-        ValueError: an unknown rule, alpha, nonlinearity or engine, a negative bound, or a shape that does not fit.
+        ValueError: an unknown rule, alpha, nonlinearity or engine, a negative bound, or a wrong shape.
 
     Example:
         >>> import torch
@@ -236,9 +233,10 @@ class PlasticRNN(_Plastic):
 
         Args:
             input: see the class.
-            state: before the first step, or None for the start of a lifetime.
-            clamp: shaped like the output: a neuron takes this value unless it is NaN.
-            episode_start: shaped like the input without features; the state is zero before a true step.
+            state: the state before the first step; None: the start of a lifetime.
+            clamp: shaped like the output; a neuron takes this value unless it is NaN.
+            episode_start: booleans, shaped like the input without features; the state is zero before a step that is
+                true.
         """
         layout = layout_of(input, self.input_size, self.batch_first)
         sequence = layout.sequence(input)
@@ -256,7 +254,7 @@ class PlasticRNN(_Plastic):
 
 
 class PlasticRNNCell(_Plastic):
-    """One step of :class:`PlasticRNN`, with the same parameters under the same names.
+    """One step of :class:`PlasticRNN`, with the same parameters and names.
 
     Shape:
         - input: ``(B, input_size)`` or ``(input_size,)``.
@@ -276,7 +274,7 @@ class PlasticRNNCell(_Plastic):
     def forward(
         self, input: Tensor, state: PlasticState | None = None, *, clamp: Tensor | None = None
     ) -> tuple[Tensor, PlasticState]:
-        """Run one step. clamp: ``(B, N)`` or ``(N,)``: a neuron takes this value unless it is NaN."""
+        """Take one step. clamp: ``(B, N)`` or ``(N,)``; a neuron takes this value unless it is NaN."""
         if input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
             raise ValueError(
                 f"input has shape {tuple(input.shape)}: expected (B, {self.input_size}) or ({self.input_size},)"
