@@ -68,8 +68,7 @@ def _clear_trace(before: State, state: State, hit: np.ndarray, since: np.ndarray
 
 
 def _clear_activity(before: State, state: State, hit: np.ndarray, since: np.ndarray) -> State:
-    names = [name for name in state._fields if name != "trace"]
-    return state._replace(**{name: _where(hit, 0.0, getattr(state, name)) for name in names})
+    return state._replace(**{name: _where(hit, 0.0, getattr(state, name)) for name in state.per_neuron})
 
 
 # Changes to the state between two steps. Arguments: the state before the step and after it, whether the step hit the
