@@ -277,9 +277,9 @@ def test_a_thread_that_waited_for_long_goes_on_where_it_stood(two_threads):
     plan = blocks.Plan(10, 1, 600)
     calls = []
 
-    def steps(buffer, group, at, c0, c1, meeting, parties):
-        calls.append((c0, c1, at))
-        assert parties == 2
+    def steps(buffer, block, at, meeting):
+        calls.append((block.c0, block.c1, at))
+        assert meeting.parties == 2
         return at + 4 if at < 8 else -1
 
     plan.run(steps)
@@ -318,10 +318,10 @@ def test_callers_at_the_same_time_do_not_wait_for_each_other(monkeypatch):
 def test_an_interrupted_thread_is_not_waited_for(two_threads):
     plan = blocks.Plan(10, 1, 600)
 
-    def steps(buffer, group, at, c0, c1, meeting, parties):
-        if c0 == 0:
+    def steps(buffer, block, at, meeting):
+        if block.c0 == 0:
             raise KeyboardInterrupt
-        return -1 if meeting[0] >= 10 * parties else at
+        return -1 if meeting.counter[0] >= 10 * meeting.parties else at
 
     with pytest.raises(KeyboardInterrupt):
         plan.run(steps)

@@ -12,6 +12,7 @@ from torch import Tensor
 from plastic_rl.ops.cpu import kernels
 from plastic_rl.ops.cpu.blocks import Plan
 from plastic_rl.ops.cpu.compilation import announce
+from plastic_rl.ops.cpu.kernels import Sequence
 from plastic_rl.ops.cpu.memory import empty, zeros
 from plastic_rl.ops.cpu.vectors import BYTES
 from plastic_rl.rules import Clip, Hebb, TraceRule
@@ -39,6 +40,11 @@ class Problem(NamedTuple):
     def outputs(self) -> Tensor:
         """The outputs ``(T, B, N)``, over the same memory."""
         return torch.from_numpy(self.x[1:, :, : self.plan.n])
+
+    @property
+    def sequence(self) -> Sequence:
+        """What both kernels read, and the activity, as they take it."""
+        return Sequence(self.w, self.alpha, self.law, self.relu, self.clamp, self.episode_start, self.x)
 
 
 _ARRAYS = ("w", "alpha", "clamp", "episode_start", "x", "z", "snapshots")  # the arrays that grow with the problem
@@ -115,13 +121,12 @@ def _runs(clamp: Tensor, episode_start: Tensor | None, rule: TraceRule) -> np.nd
 def _forward(p: Problem, u: np.ndarray, h: np.ndarray) -> None:
     """Fill ``p.x[1:]`` and ``p.snapshots``, and advance ``h`` (B, N, m) from the first trace to the last."""
 
-    def steps(_: None, group: int, at: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
-        return p.kernels.forward(
-            u, p.w, p.alpha, p.law, p.relu, p.clamp, p.episode_start, p.x, p.z, h, p.snapshots,
-            p.plan.every, at, p.plan.steps, *p.plan.episodes(group), p.plan.chunk, c0, c1, meeting, parties,
-        )  # fmt: skip
+    sequence, plan = p.sequence, p.plan
 
-    p.plan.run(steps)
+    def steps(_: None, block: kernels.Block, at: int, meeting: kernels.Meeting) -> int:
+        return p.kernels.forward(sequence, u, p.z, h, p.snapshots, plan.every, at, plan.steps, block, meeting)
+
+    plan.run(steps)
 
 
 class _Gradients(NamedTuple):
@@ -152,28 +157,26 @@ def _backward(
     galpha, gw = shares = zeros((2, plan.groups, rows, m), real)
     geta = np.zeros((plan.batch, plan.chunks))
     ghidden = empty((plan.batch, m), real)
-    post_sum, decay_sum = empty((2, 2, plan.chunks, plan.batch, plan.apart), real)
-    decayed = empty((plan.batch, plan.chunks, BYTES // x.itemsize), real)
-    pre_sum = zeros((plan.batch, plan.apart), real)
-    into_pre = zeros((2, plan.batch, plan.apart), real)
+    post, decay = empty((2, 2, plan.chunks, plan.batch, plan.apart), real)
+    pre, into_pre = zeros((plan.batch, plan.apart), real), zeros((2, plan.batch, plan.apart), real)
+    sums = kernels.Sums(post, decay, pre, empty((plan.batch, plan.chunks, BYTES // x.itemsize), real), into_pre)
+    sequence = p.sequence._replace(law=law)
 
     def segment() -> np.ndarray:
         return empty((-(-plan.every // plan.stride), plan.group, rows, m), real)
 
-    def steps(segment: np.ndarray, group: int, at: int, c0: int, c1: int, meeting: np.ndarray, parties: int) -> int:
-        return p.kernels.backward(
-            p.w, p.alpha, law, p.relu, p.clamp, p.episode_start, x, trace, p.snapshots,
-            plan.every, plan.stride, goutputs, gtrace is not None, gz, gclamp, g, galpha[group], gw[group], geta,
-            ghidden, segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
-            at, *plan.episodes(group), plan.chunk, c0, c1, meeting, parties,
-        )  # fmt: skip
+    def steps(segment: np.ndarray, block: kernels.Block, at: int, meeting: kernels.Meeting) -> int:
+        traces = kernels.Traces(trace, p.snapshots, plan.every, segment, plan.stride)
+        group = block.b0 // plan.group
+        gradients = kernels.Gradients(goutputs, gz, gclamp, g, gw[group], galpha[group], geta, ghidden)
+        return p.kernels.backward(sequence, traces, gradients, gtrace is not None, sums, at, block, meeting)
 
     plan.run(steps, segment)
-    sums = shares.sum(1, out=empty((2, rows, m), real))
+    totals = shares.sum(1, out=empty((2, rows, m), real))
     return _Gradients(
         torch.from_numpy(gz[..., :n]),
-        plan.unpad_matrix(sums[1]),
-        plan.unpad_matrix(sums[0]),
+        plan.unpad_matrix(totals[1]),
+        plan.unpad_matrix(totals[0]),
         float(geta.sum()),
         torch.from_numpy(ghidden[:, :n]),
         plan.unpad_matrix(g),

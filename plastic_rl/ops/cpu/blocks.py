@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from plastic_rl.ops.cpu import kernels
+from plastic_rl.ops.cpu.kernels import Block, Meeting
 from plastic_rl.ops.cpu.memory import empty
 from plastic_rl.ops.cpu.threads import get_num_threads
 from plastic_rl.ops.cpu.vectors import BYTES
@@ -25,7 +26,7 @@ WIDTH = BYTES // 4  # the dimension of post neurons is padded to a multiple of t
 HELD_STRIDE = 16  # replaces kernels.STRIDE where most steps are held, because few traces are read there
 SMALL = 1 << 16  # connections x episodes x steps below which a second thread costs more than it saves
 
-ALONE = np.zeros(1, np.int64)  # the meeting of a thread that meets no other
+ALONE = Meeting(np.zeros(1, np.int64), 1)  # of a thread that meets no other
 
 
 @lru_cache
@@ -71,9 +72,9 @@ class Plan:
         self.every = math.isqrt(self.stride * steps)
         self.threads = 1 if steps * batch * n * n < SMALL else get_num_threads()
 
-    def episodes(self, group: int) -> tuple[int, int]:
-        """Return the first episode of a group, and the one after its last."""
-        return group * self.group, min(self.batch, (group + 1) * self.group)
+    def block(self, group: int, c0: int, c1: int) -> Block:
+        """Return the chunks c0 to c1 of a group of episodes."""
+        return Block(group * self.group, min(self.batch, (group + 1) * self.group), self.chunk, c0, c1)
 
     def pad(self, tensor: Tensor) -> np.ndarray:
         """Return a copy of vectors ``(B, N)`` whose last dimension is filled up with zeros."""
@@ -107,14 +108,14 @@ class Plan:
         With fewer groups than threads, the threads share the rows instead and meet at every step. They do so in wide
         networks, too, where each core then reads a part of the network only, as long as there are chunks for all.
 
-        ``steps(buffer, group, at, c0, c1, meeting, parties)`` continues at position ``at``, 0 at first. It returns
-        its position when it has waited for long, or -1 when all is done.
+        ``steps(buffer, block, at, meeting)`` continues at position ``at``, 0 at first. It returns its position when it
+        has waited for long, or -1 when all is done.
         """
         if self.chunks > 1 and (self.groups < self.threads or 1 < self.threads <= self.chunks):
             common, parties = buffer(), min(self.threads, self.chunks)
             for group in range(self.groups):
-                meeting = np.zeros(1, np.int64)
-                share_out(partial(self._together, steps, common, group, meeting, parties), self.chunks, parties)
+                meeting = Meeting(np.zeros(1, np.int64), parties)
+                share_out(partial(self._together, steps, common, group, meeting), self.chunks, parties)
             return
 
         groups = iter(range(self.groups))  # common to all: a thread that is held up takes fewer of them
@@ -122,7 +123,7 @@ class Plan:
         def share(first: int, last: int) -> None:
             scratch = buffer()
             for group in groups:
-                steps(scratch, group, 0, 0, self.chunks, ALONE, 1)
+                steps(scratch, self.block(group, 0, self.chunks), 0, ALONE)
 
         share_out(share, min(self.groups, self.threads), self.threads)
 
@@ -131,15 +132,14 @@ class Plan:
         steps: Callable[..., int],
         common: np.ndarray | None,
         group: int,
-        meeting: np.ndarray,
-        parties: int,
+        meeting: Meeting,
         c0: int,
         c1: int,
     ) -> None:
-        at = 0
+        block, at = self.block(group, c0, c1), 0
         try:
-            while (at := steps(common, group, at, c0, c1, meeting, parties)) >= 0:
+            while (at := steps(common, block, at, meeting)) >= 0:
                 time.sleep(0)  # the others may need this processor
         except BaseException:
-            meeting[0] = np.iinfo(np.int64).max // 2  # the others must not wait for an interrupted thread
+            meeting.counter[0] = np.iinfo(np.int64).max // 2  # the others must not wait for an interrupted thread
             raise

@@ -73,6 +73,95 @@ class Law(NamedTuple):
     fade: np.ndarray
 
 
+class Sequence(NamedTuple):
+    """What a sequence is computed from, and the activity that comes of it."""
+
+    w: np.ndarray  # (rows, m)
+    a: np.ndarray  # (rows, m), the plasticity coefficients
+    law: Law
+    relu: bool
+    clamp: np.ndarray  # (T, B, n), or empty
+    episode_start: np.ndarray  # (T, B)
+    x: np.ndarray  # (T + 1, B, m)
+
+
+class Block(NamedTuple):
+    """The part of the work of one call: episodes b0 to b1, and the rows of chunks c0 to c1."""
+
+    b0: int
+    b1: int
+    chunk: int  # rows in a chunk
+    c0: int
+    c1: int
+
+
+class Meeting(NamedTuple):
+    """Where the threads that share a group meet: a counter of the steps that they have done, and how many they are."""
+
+    counter: np.ndarray  # (1,) int64
+    parties: int
+
+
+class Traces(NamedTuple):
+    """What backward remakes the traces from."""
+
+    first: np.ndarray  # (B, rows, m), the trace before the first step
+    snapshots: np.ndarray  # (S, B, rows, m), [s - 1]: the trace of step s * every - 1
+    every: int
+    segment: np.ndarray  # (ceil(every / stride), group, rows, m) scratch, [k]: that of ``kept_step(start, stride, k)``
+    stride: int
+
+
+class Gradients(NamedTuple):
+    """Gradients, by what they are of; all but ``outputs`` are written by backward."""
+
+    outputs: np.ndarray  # (T, B, n)
+    u: np.ndarray  # (T, B, m)
+    clamp: np.ndarray  # (T, B, n), or empty
+    trace: np.ndarray  # (B, rows, m), in: of the last trace, out: of the first
+    w: np.ndarray  # (rows, m), the sum of a group
+    a: np.ndarray  # (rows, m), the sum of a group
+    eta: np.ndarray  # (B, C) float64
+    hidden: np.ndarray  # (B, m)
+
+
+class Sums(NamedTuple):
+    """Sums over a pass of backward, which the next step needs; [t % 2] is for step t.
+
+    post, decay: (2, C, B, m or more), over pre neurons, of g * pre and g * trace: a share for each chunk.
+    pre: (B, m), over post neurons, of g * x. decayed: (B, C, lanes) scratch.
+    into_pre: (2, B, m), gradient of the activity before step t.
+    """
+
+    post: np.ndarray
+    decay: np.ndarray
+    pre: np.ndarray
+    decayed: np.ndarray
+    into_pre: np.ndarray
+
+
+class Part(NamedTuple):
+    """Rows i0 to i1, in chunk c, of episode b, in a group that begins with episode b0."""
+
+    b: int
+    b0: int
+    i0: int
+    i1: int
+    c: int
+
+
+class Origin(NamedTuple):
+    """Where the trace before a step is remade from.
+
+    first: the step whose trace is at hand. fresh: whether an episode began since, so that the trace is zero.
+    still: whether there is no step before, or it changed no trace.
+    """
+
+    first: int
+    fresh: bool
+    still: bool
+
+
 @_inline
 def pre(x, episode_start, t, b, i):
     """Activity of neuron i before step t as that step sees it: zero at an episode's start."""
@@ -179,27 +268,27 @@ def clear(array, at, count):
 
 
 @_inlined_whole
-def settle(law, relu, clamp, u, x, z, y, t, b):
+def settle(seq, u, z, y, t, b):
     """The outputs of step t, from all shares in its net input.
 
     Every thread makes them for itself, in y, and then puts them where the others put the same: who is ahead of it may
     read them there already.
     """
-    n, m = u.shape[2], y.shape[0]
+    n, m, clamp = u.shape[2], y.shape[0], seq.clamp
     for j in range(n):
         y[j] = u[t, b, j]
     for j in range(n, m):
         y[j] = 0
-    if law.runs[t] == 0:
+    if seq.law.runs[t] == 0:
         for c in range(z.shape[1]):
             for j in range(m):
                 y[j] += z[t % 2, c, b, j]
-        activate(y, relu)
+        activate(y, seq.relu)
     if clamp.shape[0] > 0:
         for j in range(n):
             y[j] = clamp[t, b, j] if clamp[t, b, j] == clamp[t, b, j] else y[j]
     for j in range(m):
-        x[t + 1, b, j] = y[j]
+        seq.x[t + 1, b, j] = y[j]
 
 
 @_inline
@@ -267,11 +356,12 @@ def count_held(runs, t0, t1):
 
 
 @_inlined_whole
-def catch_up(rule, law, episode_start, x, h, s0, s1, b0, b1, i0, i1):
+def catch_up(rule, seq, h, s0, s1, block, i0, i1):
     """Take rows i0 to i1 of h from the trace of step s0 to that of step s1."""
+    law, x = seq.law, seq.x
     rows, m = h.shape[1:]
-    for b in range(b0, b1):
-        first, fresh = rebuilt_from(episode_start, s0, s1, b)
+    for b in range(block.b0, block.b1):
+        first, fresh = rebuilt_from(seq.episode_start, s0, s1, b)
         for i in range(i0, i1, 2):
             for j in range(0, m, lanes_of(x)):
                 at = (b * rows + i) * m + j
@@ -306,13 +396,13 @@ def recompute_rows(rule, lag, law, x, segment, old, new, first, s1, fresh, b, i0
 
 
 @_inlined_whole
-def recompute(
-    rule, law, episode_start, x, trace, snapshots, every, segment, stride, start, end, b0, b1, i0, i1
-):  # fmt: skip
-    """Fill rows i0 to i1 of ``segment`` with every stride-th trace of the steps from start to end."""
+def recompute(rule, seq, traces, start, end, block, i0, i1):
+    """Fill rows i0 to i1 of the segment with every stride-th trace of the steps from start to end."""
+    law, episode_start, x = seq.law, seq.episode_start, seq.x
+    trace, snapshots, every, segment, stride = traces
     rows, m = trace.shape[1:]
-    group = segment.shape[1]
-    for b in range(b0, b1):
+    group, b0 = segment.shape[1], block.b0
+    for b in range(b0, block.b1):
         kept = (b - b0) * rows * m
         if start > 0:
             at = ((start // every - 1) * x.shape[1] + b) * rows * m
@@ -344,8 +434,8 @@ def free_steps(runs, episode_start, t0, t1, b):
 
 
 @_inline
-def add_weights(rule, plain, law, episode_start, x, segment, gz, gw, ga, t0, t1, b, b0, i0, i1):
-    """Add rows i0 to i1 of the gradients of w and alpha over an episode's steps t0 to t1.
+def add_weights(rule, plain, law, episode_start, x, segment, gz, gw, ga, t0, t1, part):
+    """Add a part of the gradients of w and alpha over an episode's steps t0 to t1.
 
     The traces are recomputed in registers.
 
@@ -353,6 +443,7 @@ def add_weights(rule, plain, law, episode_start, x, segment, gz, gw, ga, t0, t1,
     """
     literally(rule)
     literally(plain)
+    b, b0, i0, i1, _ = part
     if not plain:
         steps = free_steps(law.runs, episode_start, t0, t1, b)
     rows, m = gw.shape
@@ -403,10 +494,11 @@ def add_two(array, at, a0, b0, a1, b1):
 
 
 @_inlined_whole
-def sum_last(
-    rule, law, episode_start, x, traces, s0, g, post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1
-):  # fmt: skip
-    """The sums over the gradient of the last trace, which no step after it has made, by rows of chunks c0 to c1."""
+def sum_last(rule, seq, kept, s0, g, sums, block):
+    """The sums over the gradient of the last trace, which no step after it has made; ``kept`` has that of step s0."""
+    law, episode_start, x = seq.law, seq.episode_start, seq.x
+    post_sum, decay_sum, pre_sum = sums.post, sums.decay, sums.pre
+    b0, b1, chunk, c0, c1 = block
     rows, m = g.shape[1:]
     batch, last, chunks = x.shape[1], x.shape[0] - 2, post_sum.shape[1]
     zero = splat(x.dtype.type(0))
@@ -421,7 +513,7 @@ def sum_last(
                 sum0, sum1 = zero, zero
                 for j in range(0, m, lanes_of(x)):
                     v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
-                    h0, h1 = rebuild(rule, law, False, x, traces, hi + j, first, last, fresh, b, i, j)
+                    h0, h1 = rebuild(rule, law, False, x, kept, hi + j, first, last, fresh, b, i, j)
                     if rule == CLIP:
                         gain = splat(law.eta) * xj
                         v0 = where_within(v0, multiply_add(p0, gain, h0), law.bound)
@@ -463,17 +555,18 @@ def update_change(rule, x, post_sum, decay_sum):
 
 
 @_inlined_whole
-def into_outputs(
-    rule, law, relu, clamp, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta, scratch, b0, b1, alone
-):
+def into_outputs(rule, seq, t, gradients, sums, scratch, block, alone):
     """The gradient of step t's outputs, through the nonlinearity or into the clamp; eta's share of its update.
 
     As in ``settle``, every thread makes them for itself, in its scratch (4, m), from all shares. What no thread reads
     is left to the one that is ``alone`` in it.
     """
+    law, clamp, x = seq.law, seq.clamp, seq.x
+    gout, gz, gclamp, geta = gradients.outputs, gradients.u, gradients.clamp, gradients.eta
+    post_sum, decay_sum, into_pre = sums.post, sums.decay, sums.into_pre
     n, m, nought = gout.shape[2], x.shape[2], x.dtype.type(0)
     gx, xj, post, decay = scratch[0], scratch[1], scratch[2], scratch[3]
-    for b in range(b0, b1):
+    for b in range(block.b0, block.b1):
         for j in range(m):
             xj[j], post[j], decay[j] = x[t + 1, b, j], nought, nought
         for c in range(post_sum.shape[1]):
@@ -497,7 +590,7 @@ def into_outputs(
                     gclamp[t, b, j] = gx[j] if clamp[t, b, j] == clamp[t, b, j] else nought
             for j in range(n):
                 gx[j] = nought if clamp[t, b, j] == clamp[t, b, j] else gx[j]
-        through_nonlinearity(gx, xj, relu)
+        through_nonlinearity(gx, xj, seq.relu)
         for j in range(m):
             gz[t, b, j] = gx[j]
 
@@ -513,17 +606,17 @@ def into_trace(rule, law, v, gj, aj, p, post):
 
 
 @_inline
-def through_rows(
-    rule, lag, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum, decay_sum, pre_sum,
-    decayed, into_pre, b, b0, i0, i1, c,
-):  # fmt: skip
-    """``into_traces`` for rows i0 to i1 of one episode, whose trace of step t - 1 is rebuilt from ``first`` on.
+def through_rows(rule, lag, law, origin, w, a, x, t, kept, g, gz, sums, part):
+    """``into_traces`` for one part, whose trace of step t - 1 is rebuilt from its origin in ``kept``.
 
-    ``still``: there is no step t - 1, or it changed no trace. ``lag``, a constant to the compiler, is t - 1 - ``first``
-    in the common case: not fresh, not still; else it is -1.
+    ``lag``, a constant to the compiler, is t - 1 - ``origin.first`` in the common case: not fresh, not still; else it
+    is -1.
     """
     literally(rule)
     literally(lag)
+    first, fresh, still = origin
+    b, b0, i0, i1, c = part
+    post_sum, decay_sum, pre_sum, decayed, into_pre = sums
     s1, started = max(t - 1, 0), t > 0
     if lag >= 0:
         s1, started = t - 1, True
@@ -545,7 +638,7 @@ def through_rows(
             gj, post = load(gz, xi + j), load(x, xi + batch * m + j)
             v0, a0 = load(g, gi + j), load(a, wi + j)
             v1, a1 = load(g, gi + m + j), load(a, wi + m + j)
-            old0, old1 = rebuild(rule, law, lag >= 0, x, traces, hi + j, first, s1, fresh, b, i, j)
+            old0, old1 = rebuild(rule, law, lag >= 0, x, kept, hi + j, first, s1, fresh, b, i, j)
             h0, h1, xj = old0, old1, load(x, xi + j)
             gain = splat(law.eta) * xj
             if started:
@@ -575,11 +668,12 @@ def through_rows(
 
 
 @_inlined_whole
-def begin_sums(post_sum, decay_sum, decayed, t, b0, b1, c0, c1):
-    """Set the sums that step t will ask for, and that of the step before it, to zero, of chunks c0 to c1."""
+def begin_sums(sums, t, block):
+    """Set the sums that step t will ask for, and that of the step before it, to zero."""
+    post_sum, decay_sum, decayed = sums.post, sums.decay, sums.decayed
     chunks, batch, apart = post_sum.shape[1:]
-    for b in range(b0, b1):
-        for c in range(c0, c1):
+    for b in range(block.b0, block.b1):
+        for c in range(block.c0, block.c1):
             at = ((t % 2 * chunks + c) * batch + b) * apart
             clear(post_sum, at, apart)
             clear(decay_sum, at, apart)
@@ -587,63 +681,56 @@ def begin_sums(post_sum, decay_sum, decayed, t, b0, b1, c0, c1):
 
 
 @_inlined_whole
-def into_traces(
-    rule, law, w, a, episode_start, x, t, traces, s0, g, gz, post_sum, decay_sum, pre_sum, decayed,
-    into_pre, b0, b1, chunk, c0, c1,
-):  # fmt: skip
-    """One pass over the rows: the gradients of the trace and the activity before step t, and step t - 1's sums."""
+def into_traces(rule, seq, t, kept, s0, gradients, sums, block):
+    """One pass over the rows: the gradients of the trace and the activity before step t, and step t - 1's sums.
+
+    ``kept`` has the trace of step s0.
+    """
+    w, a, law, episode_start, x = seq.w, seq.a, seq.law, seq.episode_start, seq.x
+    g, gz = gradients.trace, gradients.u
+    b0, b1, chunk, c0, c1 = block
     rows = w.shape[0]
-    begin_sums(post_sum, decay_sum, decayed, t + 1, b0, b1, c0, c1)
+    begin_sums(sums, t + 1, block)
     for c in range(c0, c1):
         for i0 in range(c * chunk, min(rows, (c + 1) * chunk), BLOCK):
             i1 = min(i0 + BLOCK, rows)
             for b in range(b0, b1):
                 if episode_start[t, b]:
                     g[b, i0:i1] = 0
-                    into_pre[t % 2, b, i0:i1] = 0
-                    pre_sum[b, i0:i1] = 0
+                    sums.into_pre[t % 2, b, i0:i1] = 0
+                    sums.pre[b, i0:i1] = 0
                     continue
                 s1 = max(t - 1, 0)
                 first, fresh = rebuilt_from(episode_start, s0, s1, b)
                 still = t == 0 or episode_start[s1, b]
+                origin, part = Origin(first, fresh, still), Part(b, b0, i0, i1, c)
                 if still or fresh or s1 - first >= STRIDE:
-                    through_rows(
-                        rule, -1, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
-                        decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, c,
-                    )  # fmt: skip
+                    through_rows(rule, -1, law, origin, w, a, x, t, kept, g, gz, sums, part)
                 elif first == s1:
-                    through_rows(
-                        rule, 0, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
-                        decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, c,
-                    )  # fmt: skip
+                    through_rows(rule, 0, law, origin, w, a, x, t, kept, g, gz, sums, part)
                 elif first == s1 - 1:
-                    through_rows(
-                        rule, 1, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
-                        decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, c,
-                    )  # fmt: skip
+                    through_rows(rule, 1, law, origin, w, a, x, t, kept, g, gz, sums, part)
                 else:
-                    through_rows(
-                        rule, 2, law, first, fresh, still, w, a, x, t, traces, g, gz, post_sum,
-                        decay_sum, pre_sum, decayed, into_pre, b, b0, i0, i1, c,
-                    )  # fmt: skip
+                    through_rows(rule, 2, law, origin, w, a, x, t, kept, g, gz, sums, part)
 
 
 @_inlined_whole
-def through_held(
-    law, episode_start, x, t0, t1, traces, s0, g, gz, post_sum, decay_sum, pre_sum, decayed, into_pre, b0, b1,
-    chunk, c0, c1,
-):  # fmt: skip
+def through_held(seq, t0, t1, kept, s0, gradients, sums, block):
     """``into_traces`` with the rule hebb for steps t1 down to t0, all of them held: one pass for all, without products.
 
     Held steps have a share in nothing but the trace, whose gradient v decays from step to step. What eta gets from
     them all, sum_s keep^(t1 - s) v (p(s) x(s) - h(s)) with keep = 1 - eta, is added up while h goes forward. In a run,
     p x is the same and h comes nearer to it by keep at each step.
     """
+    law, episode_start, x = seq.law, seq.episode_start, seq.x
+    g, gz = gradients.trace, gradients.u
+    post_sum, pre_sum, decayed, into_pre = sums.post, sums.pre, sums.decayed, sums.into_pre
+    b0, b1, chunk, c0, c1 = block
     rows, m = g.shape[1:]
     lanes = lanes_of(x)
     batch, chunks = x.shape[1], post_sum.shape[1]
     zero, keep, far, old = splat(x.dtype.type(0)), splat(law.fade[0, 1]), splat(law.fade[0, t1 - t0]), max(t0 - 1, 0)
-    begin_sums(post_sum, decay_sum, decayed, t0 + 1, b0, b1, c0, c1)
+    begin_sums(sums, t0 + 1, block)
     for t in range(t0, t1):
         for b in range(b0, b1):
             clear(gz, (t * batch + b) * m, m)
@@ -660,7 +747,7 @@ def through_held(
                 into0, into1, sum0, sum1 = zero, zero, zero, zero
                 for j in range(0, m, lanes):
                     v0, v1, xj = load(g, gi + j), load(g, gi + m + j), load(x, xi + j)
-                    h0, h1 = rebuild(HEBB, law, False, x, traces, hi + j, first, old, fresh, b, i, j)
+                    h0, h1 = rebuild(HEBB, law, False, x, kept, hi + j, first, old, fresh, b, i, j)
                     if t0 > 0:
                         gain = splat(law.eta) * xj
                         h0 = advance(HEBB, law, h0, before0, xj, gain)
@@ -694,10 +781,10 @@ def through_held(
 
 
 @_inline
-def all_there(meeting, parties, done):
+def all_there(meeting, done):
     """Wait until all threads have done so many steps; False if that takes long."""
-    looked = 0
-    while parties > 1 and read_count(meeting) < parties * done:
+    looked, parties = 0, meeting.parties
+    while parties > 1 and read_count(meeting.counter) < parties * done:
         looked += 1
         if looked == PATIENCE:
             return False
@@ -721,9 +808,8 @@ def build(name: str) -> Kernels:
     rule = RULES.index(name)
 
     @_kernel
-    def forward(u, w, a, law, relu, clamp, episode_start, x, z, h, snapshots, every, half0, t1,
-                b0, b1, chunk, c0, c1, meeting, parties):  # fmt: skip
-        """Steps up to t1 for episodes b0 to b1 and row chunks c0 to c1; returns the half step to go on with, or -1.
+    def forward(seq, u, z, h, snapshots, every, half0, t1, block, meeting):
+        """Steps up to t1 of a block; returns the half step to go on with, or -1.
 
         A step is two halves, 2 t and 2 t + 1: each chunk's share in the net input, then the outputs from all shares.
         z: (2, C, B, m or more) scratch, the shares; who is ahead begins the next step's in the other half of it.
@@ -731,6 +817,8 @@ def build(name: str) -> Kernels:
         update of step t1 - 1, and after it once t1 is the end. Steps that are held leave their updates to later ones.
         snapshots[s - 1] takes the trace of step ``s * every - 1``.
         """
+        w, a, law, _, _, episode_start, x = seq
+        b0, b1, chunk, c0, c1 = block
         rows, m = w.shape
         batch, steps, chunks = x.shape[1], x.shape[0] - 1, z.shape[1]
         first_row, last_row = c0 * chunk, min(rows, c1 * chunk)
@@ -738,17 +826,17 @@ def build(name: str) -> Kernels:
         for half in range(half0, 2 * t1):
             t = half // 2
             if half % 2 == 1:
-                if not all_there(meeting, parties, t + 1):
+                if not all_there(meeting, t + 1):
                     return half
                 for b in range(b0, b1):
-                    settle(law, relu, clamp, u, x, z, y, t, b)
+                    settle(seq, u, z, y, t, b)
                 continue
             held = law.runs[t] > 0
             due = t if held and (t + 1) % every == 0 else t - 1  # the step whose trace h is to hold now
             if not held or due == t:
                 s0 = reached(law.runs, every, t)
                 if s0 < due:
-                    catch_up(rule, law, episode_start, x, h, s0, due, b0, b1, first_row, last_row)
+                    catch_up(rule, seq, h, s0, due, block, first_row, last_row)
             # The update that step t - 1 left to do and the product of step t share one pass over the trace.
             for c in range(c0, c0 if held else c1):
                 for b in range(b0, b1):
@@ -773,12 +861,12 @@ def build(name: str) -> Kernels:
                 for b in range(b0, b1):
                     at = (((t + 1) // every - 1) * batch + b) * rows * m
                     copy_rows(snapshots, at, h, b * rows * m, first_row, last_row, m)
-            if parties > 1:
-                count_up(meeting)
+            if meeting.parties > 1:
+                count_up(meeting.counter)
         if t1 == steps:
             s0 = reached(law.runs, every, steps)
             if s0 < steps - 1:
-                catch_up(rule, law, episode_start, x, h, s0, steps - 1, b0, b1, first_row, last_row)
+                catch_up(rule, seq, h, s0, steps - 1, block, first_row, last_row)
             for b in range(b0, b1):
                 for i in range(first_row, last_row):
                     hi, xi = (b * rows + i) * m, (steps * batch + b) * m
@@ -789,93 +877,68 @@ def build(name: str) -> Kernels:
         return -1
 
     @_kernel
-    def backward(w, a, law, relu, clamp, episode_start, x, trace, snapshots, every, stride,
-                 gout, has_gtrace, gz, gclamp, g, ga, gw, geta, ghidden,
-                 segment, post_sum, decay_sum, decayed, pre_sum, into_pre,
-                 done, b0, b1, chunk, c0, c1, meeting, parties):  # fmt: skip
-        """Steps T - done down to 0 for episodes b0 to b1 and row chunks c0 to c1; returns how many are done, or -1.
+    def backward(seq, traces, gradients, has_gtrace, sums, done, block, meeting):
+        """Steps T - done down to 0 of a block; returns how many are done, or -1.
 
         What comes first, at t = T, is what a step after the last would have left to step T - 1.
 
-        gout: (T, B, n), gradient of the outputs. g: (B, rows, m), in: gradient of the last trace, out: of the first.
-        gz: (T, B, m), gradient of u. gclamp: (T, B, n) or empty. ga, gw: (rows, m), sums of this group.
-        geta: (B, C) float64. ghidden: (B, m). segment: (ceil(every / stride), group, rows, m) scratch, [k]: the trace
-        of step ``kept_step(start, stride, k)``, start a multiple of every.
-        post_sum, decay_sum: (2, C, B, m or more), the sums over pre neurons that step t needs, at [t % 2]: g * pre and
-        g * trace, a share per chunk. pre_sum: (B, m), the sum over post neurons of g * x. decayed: (B, C, lanes)
-        scratch. into_pre: (2, B, m), gradient of the activity before step t, at [t % 2]. Threads read each other's
-        sums, and so steps take turns with their halves.
+        has_gtrace: whether the last trace has a gradient other than zero. Threads read each other's sums, and so steps
+        take turns with their halves.
         """
+        w, law, episode_start, x = seq.w, seq.law, seq.episode_start, seq.x
+        every, segment, stride = traces.every, traces.segment, traces.stride
+        b0, b1, chunk, c0, c1 = block
         rows, m = w.shape
-        chunks, steps = post_sum.shape[1], x.shape[0] - 1
+        chunks, steps = sums.post.shape[1], x.shape[0] - 1
         first_row, last_row = c0 * chunk, min(rows, c1 * chunk)
         scratch = np.empty((4, m), w.dtype)
         t = steps - done
         while t >= 0:
-            if not all_there(meeting, parties, steps - t):
+            if not all_there(meeting, steps - t):
                 return steps - t
             start = min(t, steps - 1) // every * every
             end = min(start + every, steps)
             idle = count_held(law.runs, start, end) == end - start  # gz is zero, and of the traces only one asked for
             if t == steps or (t == end - 1 and end < steps):
-                recompute(
-                    rule, law, episode_start, x, trace, snapshots, every, segment, stride, start,
-                    start + 1 if idle else end, b0, b1, first_row, last_row,
-                )  # fmt: skip
+                recompute(rule, seq, traces, start, start + 1 if idle else end, block, first_row, last_row)
             if t == steps:
-                begin_sums(post_sum, decay_sum, decayed, steps - 1, b0, b1, c0, c1)
+                begin_sums(sums, steps - 1, block)
                 if has_gtrace:
                     k = (steps - 1 - start) // stride
-                    sum_last(
-                        rule, law, episode_start, x, segment[k], kept_step(start, stride, k), g,
-                        post_sum, decay_sum, pre_sum, b0, b1, chunk, c0, c1,
-                    )  # fmt: skip
-                if parties > 1:
-                    count_up(meeting)
+                    sum_last(rule, seq, segment[k], kept_step(start, stride, k), gradients.trace, sums, block)
+                if meeting.parties > 1:
+                    count_up(meeting.counter)
                 t -= 1
                 continue
-            into_outputs(
-                rule, law, relu, clamp, x, t, gout, into_pre, post_sum, decay_sum, gz, gclamp, geta, scratch,
-                b0, b1, c0 == 0,
-            )  # fmt: skip
+            into_outputs(rule, seq, t, gradients, sums, scratch, block, c0 == 0)
             low = t  # held steps are taken together, an odd number of them: then the halves of the sums take turns
             while law.runs[t] > 0 and low - 1 > start and law.runs[low - 1] > 0 and law.runs[low - 2] > 0:
                 low -= 2
             k = (low - start) // stride
-            traces, s0 = segment[k], kept_step(start, stride, k)
+            kept, s0 = segment[k], kept_step(start, stride, k)
             if law.runs[t] > 0:
-                through_held(
-                    law, episode_start, x, low, t, traces, s0, g, gz, post_sum, decay_sum, pre_sum, decayed, into_pre,
-                    b0, b1, chunk, c0, c1,
-                )  # fmt: skip
+                through_held(seq, low, t, kept, s0, gradients, sums, block)
             else:
-                into_traces(
-                    rule, law, w, a, episode_start, x, t, traces, s0, g, gz, post_sum, decay_sum,
-                    pre_sum, decayed, into_pre, b0, b1, chunk, c0, c1,
-                )  # fmt: skip
+                into_traces(rule, seq, t, kept, s0, gradients, sums, block)
             for b in range(b0, b1):
                 for c in range(c0, c1):
-                    geta[b, c] -= total(load(decayed, (b * chunks + c) * lanes_of(w)))
+                    gradients.eta[b, c] -= total(load(sums.decayed, (b * chunks + c) * lanes_of(w)))
             if low == 0:
-                ghidden[b0:b1, first_row:last_row] = into_pre[0, b0:b1, first_row:last_row]
+                gradients.hidden[b0:b1, first_row:last_row] = sums.into_pre[0, b0:b1, first_row:last_row]
             if low == start and not idle:
+                gz, gw, ga = gradients.u, gradients.w, gradients.a
                 for b in range(b0, b1):
+                    part = Part(b, b0, first_row, last_row, 0)
                     began = start == 0
                     for s in range(max(start - 1, 0), end):
                         began |= episode_start[s, b]
                     if not began and count_held(law.runs, start, end) == 0:
-                        add_weights(
-                            rule, True, law, episode_start, x, segment, gz, gw, ga,
-                            start, end, b, b0, first_row, last_row,
-                        )  # fmt: skip
+                        add_weights(rule, True, law, episode_start, x, segment, gz, gw, ga, start, end, part)
                     else:
-                        add_weights(
-                            rule, False, law, episode_start, x, segment, gz, gw, ga,
-                            start, end, b, b0, first_row, last_row,
-                        )  # fmt: skip
-            if parties > 1:
+                        add_weights(rule, False, law, episode_start, x, segment, gz, gw, ga, start, end, part)
+            if meeting.parties > 1:
                 for _ in range(low, t + 1):
-                    count_up(meeting)
+                    count_up(meeting.counter)
             t = low - 1
         return -1
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from plastic_rl.ops.cpu.autograd import Solved, prepare, replayed
 from plastic_rl.ops.cpu.blocks import ALONE, share_out
+from plastic_rl.ops.cpu.kernels import Block
 from plastic_rl.ops.cpu.threads import get_num_threads
 from plastic_rl.rules import TraceRule
 
@@ -33,6 +34,7 @@ class Stepper:
         u = torch.empty(steps, batch, n, dtype=w.dtype, device=w.device)
         self._starts = torch.zeros(steps, batch, dtype=torch.bool, device=w.device)
         self._problem = prepare(u, w, alpha, eta, hidden, rule, nonlinearity, None, self._starts, True)
+        self._sequence = self._problem.sequence
         self._arguments = w, alpha, eta, hidden, trace
         self._versions = self._current_versions()
         self._u = u.numpy()
@@ -50,8 +52,8 @@ class Stepper:
 
         def share(b0: int, b1: int) -> None:
             p.kernels.forward(
-                self._u, p.w, p.alpha, p.law, p.relu, p.clamp, p.episode_start, p.x, p.z, self._h,
-                p.snapshots, p.plan.every, 2 * t, t + 1, b0, b1, p.plan.chunk, 0, p.plan.chunks, ALONE, 1,
+                self._sequence, self._u, p.z, self._h, p.snapshots, p.plan.every, 2 * t, t + 1,
+                Block(b0, b1, p.plan.chunk, 0, p.plan.chunks), ALONE,
             )  # fmt: skip
 
         share_out(share, p.plan.batch, self._threads)
