@@ -14,14 +14,12 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from plastic_rl.errors import UsageError, UserError, invocation, option, program_name
+from plastic_rl.settings import RUNS, TASKS
 from plastic_rl.settings.base import Run, RunT, Settings, check_core, check_resumed, is_a
 from plastic_rl.settings.compare import Compare
 from plastic_rl.settings.curves import Curves
 from plastic_rl.settings.evaluate import Evaluate
-from plastic_rl.settings.images import Images
 from plastic_rl.settings.maze import MazeRun
-from plastic_rl.settings.memorize import Memorize
-from plastic_rl.settings.omniglot import Omniglot
 from plastic_rl.settings.play import Play
 from plastic_rl.settings.watch import Watch
 
@@ -38,9 +36,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "maze": Command(MazeRun, "plastic_rl.commands.maze:train"),
-    "memorize": Command(Memorize, "plastic_rl.commands.tasks:train"),
-    "images": Command(Images, "plastic_rl.commands.tasks:train"),
-    "omniglot": Command(Omniglot, "plastic_rl.commands.tasks:train"),
+    **{name: Command(kind, "plastic_rl.commands.tasks:train") for name, kind in TASKS.items()},
     "compare": Command(Compare, "plastic_rl.commands.compare:compare"),
     "curves": Command(Curves, "plastic_rl.commands.curves:curves"),
     "evaluate": Command(Evaluate, "plastic_rl.commands.evaluate:evaluate"),
@@ -145,8 +141,6 @@ def _kept(kind: type[RunT], run: "RunFolder") -> RunT:
         UserError: there is no such run.
         UsageError: it is a run of another command.
     """
-    from plastic_rl.settings import RUNS
-
     kept: Run = run.settings(*RUNS.values())
     if not isinstance(kept, kind):
         again = invocation(kept.command, option("resume"), run)

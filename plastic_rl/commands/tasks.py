@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from plastic_rl.commands import lifecycle
-from plastic_rl.errors import UsageError, invocation
+from plastic_rl.errors import UsageError, invocation, option
 from plastic_rl.evaluation.networks import as_table, assess_parts, draw_episodes, flat
 from plastic_rl.figures.curves import learning_curve
 from plastic_rl.modules.controls import count_parameters
@@ -22,9 +22,6 @@ from plastic_rl.training.machine import cores, keep_freed_memory
 from plastic_rl.training.session import Interruption
 from plastic_rl.training.trainer import RECENT, Trainer
 
-# By command, the options that make its network smaller.
-SIZES = {"memorize": "--bits, --hidden-size", "images": "--hidden-size", "omniglot": "--width"}
-
 
 def train(config: TaskRun, run: RunFolder | None = None) -> None:
     """Train a network: a new one, or that of a run which is resumed."""
@@ -33,7 +30,8 @@ def train(config: TaskRun, run: RunFolder | None = None) -> None:
     threads = config.threads or cores()
     torch.set_num_threads(threads)
     set_num_threads(threads)
-    memory = f"this network and batch: try smaller {SIZES[config.command]} or --batch-size"
+    sizes = ", ".join(map(option, config.sizes))
+    memory = f"this network and batch: try smaller {sizes} or --batch-size"
 
     @contextmanager
     def prepare(new: bool) -> Iterator[NetworkTraining]:

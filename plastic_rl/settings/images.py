@@ -14,6 +14,7 @@ class Images(CompletionRun):
     """Train a plastic network to memorize natural images shown a few times, and to complete them from a half."""
 
     command: ClassVar[str] = "images"
+    sizes: ClassVar[tuple[str, ...]] = ("hidden_size",)
     leading: ClassVar[tuple[str, ...]] = ("preset", "core", "episodes")
 
     preset: Literal["tuned", "paper"] = "tuned"

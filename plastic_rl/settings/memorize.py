@@ -13,6 +13,7 @@ class Memorize(CompletionRun):
     """Train a plastic network to memorize patterns of bits shown a few times, and to complete them from a part."""
 
     command: ClassVar[str] = "memorize"
+    sizes: ClassVar[tuple[str, ...]] = ("bits", "hidden_size")
     leading: ClassVar[tuple[str, ...]] = ("preset", "core")
 
     preset: Literal["paper", "comparison"] = "paper"

@@ -27,6 +27,7 @@ class Omniglot(TaskRun):
     """Train a network with a plastic output layer to classify characters after seeing each only once."""
 
     command: ClassVar[str] = "omniglot"
+    sizes: ClassVar[tuple[str, ...]] = ("width",)
     leading: ClassVar[tuple[str, ...]] = ("preset", "episodes", "data", "way")
 
     preset: Literal["tuned", "paper"] = "tuned"

@@ -28,6 +28,7 @@ class TaskRun(Run):
     """Settings of a training on any supervised task."""
 
     length: ClassVar[str] = "episodes"
+    sizes: ClassVar[tuple[str, ...]]  # the settings that make the network smaller, besides the batch size
 
     eval_episodes: Count = 50
     """Fresh episodes that the trained network is tested on."""

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from plastic_rl import PlasticLinear
+from plastic_rl.choices import RULES
 from plastic_rl.modules.ablation import ablated, plastic_layers
 from plastic_rl.modules.controls import count_parameters
 
 T, B, IN, OUT, Q = 6, 3, 4, 5, 2
 NAMES = ("w", "alpha", "eta")
-RULES = ("hebb", "oja", "clip")
 
 
 def layer_of(**settings):
