@@ -4,13 +4,16 @@ import ast
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+import plastic_rl
 from plastic_rl import cli
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 TASKS = (DOCS / "tasks.md").read_text()
 
 
@@ -38,7 +41,26 @@ def test_commands_exist(flags, capsys):
         assert f"{flag} " in out
 
 
-@pytest.mark.parametrize("guide", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize("guide", [*sorted(DOCS.glob("*.md")), *ROOT.glob("C*.md")], ids=lambda path: path.name)
 def test_links_lead_somewhere(guide):
-    for target in re.findall(r"\]\(([^)#:]+)\)", guide.read_text()):
-        assert (DOCS / target).exists(), target
+    for target in re.findall(r"\]\(([^)#:]+)[^)]*\)", guide.read_text()):
+        assert target.startswith("http") or (guide.parent / target).exists(), target
+
+
+def test_the_files_to_touch_exist():
+    files = re.findall(r"`((?:plastic_rl|envs|agents|tests)/[\w/]+\.\w+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(files) > 10
+    for file in files:
+        assert "NAME" in file or (ROOT / file).exists(), file
+
+
+def test_the_changelog_s_new_import_paths_exist():
+    rows = re.findall(r"^\| `[^|]*\| (.*) \|$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert len(rows) > 10
+    for name in re.findall(r"plastic_rl[.\w]*", " ".join(rows)):
+        module, _, attribute = name.rpartition(".")
+        assert find_spec(name if not attribute.startswith("load_") else module) is not None, name
+
+
+def test_citation_names_the_version():
+    assert f"version: {plastic_rl.__version__}\n" in (ROOT / "CITATION.cff").read_text()
