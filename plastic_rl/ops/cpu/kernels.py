@@ -255,13 +255,13 @@ def advance_rows(rule, law, w, a, x, z, h, hb, xb, zb, i0, i1):
             keep_rolled()
 
 
-# What follows takes numbers of arrays that threads share one by one, for a part of an array, a[t, b], is counted in a
-# place that all threads write to.
+# The functions below read shared arrays element by element. A slice such as a[t, b] would be reference-counted, in
+# memory that all threads write to.
 
 
 @_inlined_whole
 def clear(array, at, count):
-    """Set so many numbers of an array to zero, whole vectors of them."""
+    """Set ``count`` numbers of an array from ``at`` on to zero, a whole vector at a time."""
     zero = splat(array.dtype.type(0))
     for j in range(at, at + count, lanes_of(array)):
         store(array, j, zero)
@@ -339,7 +339,7 @@ def rebuild(rule, law, plain, x, traces, at, first, s1, fresh, b, i, j):
 
 @_inline
 def reached(runs, every, t):
-    """The step whose trace forward's h holds before step t: steps that are held leave it behind, but for snapshots."""
+    """Return the step whose trace forward's h holds before step t; held steps do not update h, except for snapshots."""
     s = max(t - 1, 0)
     while s > 0 and runs[s] > 0 and (s + 1) % every != 0:
         s -= 1
@@ -782,7 +782,7 @@ def through_held(seq, t0, t1, kept, s0, gradients, sums, block):
 
 @_inline
 def all_there(meeting, done):
-    """Wait until all threads have done so many steps; False if that takes long."""
+    """Wait until all threads have done ``done`` steps; return False if that takes too long."""
     looked, parties = 0, meeting.parties
     while parties > 1 and read_count(meeting.counter) < parties * done:
         looked += 1
@@ -809,12 +809,12 @@ def build(name: str) -> Kernels:
 
     @_kernel
     def forward(seq, u, z, h, snapshots, every, half0, t1, block, meeting):
-        """Steps up to t1 of a block; returns the half step to go on with, or -1.
+        """Do the steps up to t1 of a block; return the half step to continue with, or -1.
 
         A step is two halves, 2 t and 2 t + 1: each chunk's share in the net input, then the outputs from all shares.
-        z: (2, C, B, m or more) scratch, the shares; who is ahead begins the next step's in the other half of it.
+        z: (2, C, B, m or more) scratch, the shares; a thread that is ahead writes the next step's into the other half.
         h: (B, rows, m), in: the trace before the update of step t0 - 1 (of step 0 for t0 = 0), out: before the
-        update of step t1 - 1, and after it once t1 is the end. Steps that are held leave their updates to later ones.
+        update of step t1 - 1, or after it if t1 is the end. Held steps leave their updates to later steps.
         snapshots[s - 1] takes the trace of step ``s * every - 1``.
         """
         w, a, law, _, _, episode_start, x = seq
