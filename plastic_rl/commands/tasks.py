@@ -121,7 +121,9 @@ class NetworkTraining:
             "threads": get_num_threads(),
         }
         lines = {name.replace("_", " "): "never" if value is None else number(value) for name, value in course.items()}
-        lines |= {"learning curve": str(path / CURVE), "episodes": str(path / EPISODES)}
+        lines["learning curve"] = str(path / CURVE)
+        if (path / EPISODES).exists():  # not every task draws its episodes
+            lines["episodes"] = str(path / EPISODES)
         lines["test it further"] = invocation("evaluate", self.run)
         tested = f"{config.eval_episodes} fresh episodes{source(config)}"
         return lifecycle.Outcome(summary, tested, as_table(results), lines)

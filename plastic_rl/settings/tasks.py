@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from plastic_rl.checks import finite_number
-from plastic_rl.choices import UNUSED, Alpha, RuleName
+from plastic_rl.choices import UNUSED, Alpha, CompletionCore, RuleName
 from plastic_rl.settings.base import (
     POSITIVE,
     Bound,
@@ -83,7 +83,7 @@ class TaskRun(Run):
 class CompletionRun(TaskRun):
     """Settings of a training on a completion task."""
 
-    core: Literal["plastic", "rnn", "lstm"] = "plastic"
+    core: CompletionCore = "plastic"
     """Recurrent core of the network; rnn and lstm are the controls without plasticity."""
     hidden_size: Annotated[int | None, at_least(1), unset("one per bit or pixel, and one for the bias")] = None
     """Neurons in the core."""

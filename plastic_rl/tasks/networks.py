@@ -4,11 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from plastic_rl.checks import check_choice
-from plastic_rl.choices import DRIVES, Drive
+from plastic_rl.choices import COMPLETION_CORES, DRIVES, Drive
 from plastic_rl.modules import PlasticRNN
 from plastic_rl.modules.cores import CoreSettings
 
-COMPLETING = ("plastic", "rnn", "lstm")  # the cores that remember what they were shown
 GAIN = 20.0  # of an added input: its tanh is as close to -1 or 1 as if it were clamped
 
 
@@ -28,8 +27,8 @@ def completion_network(settings: CoreSettings, items: int, drive: Drive = "clamp
         ValueError: a core without memory, fewer than items + 1 neurons, or ``"add"`` with a core that is not plastic.
     """
     check_choice("drive", drive, DRIVES)
-    if settings.core not in COMPLETING:
-        raise ValueError(f"a core {settings.core} cannot complete items: expected one of {', '.join(COMPLETING)}")
+    if settings.core not in COMPLETION_CORES:
+        raise ValueError(f"a core {settings.core} cannot complete items: expected one of {', '.join(COMPLETION_CORES)}")
     if drive == "add" and settings.core != "plastic":
         raise ValueError(f"a core {settings.core} cannot be driven by {drive!r}: expected 'clamp'")
     if settings.core == "lstm":
