@@ -1,5 +1,8 @@
 """Acting: a plastic network advanced one step at a time by the fused engine's kernels."""
 
+from collections.abc import Callable
+
+import numba
 import torch
 from torch import Tensor
 
@@ -35,6 +38,7 @@ class Stepper:
         self._starts = torch.zeros(steps, batch, dtype=torch.bool, device=w.device)
         self._problem = prepare(u, w, alpha, eta, hidden, rule, nonlinearity, None, self._starts, True)
         self._sequence = self._problem.sequence
+        self._forward: Callable[..., int] | None = None  # the kernel, compiled for the types of its arguments
         self._arguments = w, alpha, eta, hidden, trace
         self._versions = self._current_versions()
         self._u = u.numpy()
@@ -51,10 +55,11 @@ class Stepper:
         p.episode_start[t] = episode_start.numpy()
 
         def share(b0: int, b1: int) -> None:
-            p.kernels.forward(
-                self._sequence, self._u, p.z, self._h, p.snapshots, p.plan.every, 2 * t, t + 1,
-                Block(b0, b1, p.plan.chunk, 0, p.plan.chunks), ALONE,
-            )  # fmt: skip
+            block = Block(b0, b1, p.plan.chunk, 0, p.plan.chunks)
+            arguments = self._sequence, self._u, p.z, self._h, p.snapshots, p.plan.every, 2 * t, t + 1, block, ALONE
+            if self._forward is None:  # found once, since looking up the types takes as long as a small step
+                self._forward = p.kernels.forward.compile(tuple(map(numba.typeof, arguments)))
+            self._forward(*arguments)
 
         share_out(share, p.plan.batch, self._threads)
         self.steps_done += 1
