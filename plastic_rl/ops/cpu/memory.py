@@ -1,7 +1,8 @@
 """Memory for the kernels' arrays, reused from call to call.
 
-Fresh memory costs a page fault for every few kilobytes at their first write. Training needs the same sizes at every
-step, and threads wait for each other during page faults, for up to half of their working time.
+Fresh memory costs a page fault for every few kilobytes at their first write. Measured, forward and backward without
+this reuse against with it: 250 steps of 30 episodes of 200 neurons take 1.09 times as long on one thread and 1.14 times
+on two; 200 steps of 100 neurons take as long. A process that called ``keep_freed_memory`` gains nothing from it.
 """
 
 import math
