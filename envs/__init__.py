@@ -1,8 +1,12 @@
-"""Environments: mazes whose goal an agent must learn anew in each lifetime, and wrappers for other tasks.
+"""Environments with something to learn anew in each lifetime, mazes and cue tasks, and wrappers for other tasks.
 
 Importing this package needs numpy and Gymnasium only; pygame is loaded when a picture is drawn.
 """
 
+from plastic_rl.envs.cues.config import CueActionConfig, CueRewardConfig
+from plastic_rl.envs.cues.oracle import IdealObserver
+from plastic_rl.envs.cues.pictures import CueState, cue_text, draw_cues
+from plastic_rl.envs.cues.tasks import CueAction, CueActionVector, CueReward, CueRewardVector
 from plastic_rl.envs.maze.config import MazeConfig, RandomMazeConfig
 from plastic_rl.envs.maze.mazes import Action, GridMaze, GridMazeVector, RandomMaze, RandomMazeVector
 from plastic_rl.envs.maze.oracle import OracleAgent
@@ -11,8 +15,16 @@ from plastic_rl.envs.wrappers import PreviousActionReward, PreviousActionRewardV
 
 __all__ = [
     "Action",
+    "CueAction",
+    "CueActionConfig",
+    "CueActionVector",
+    "CueReward",
+    "CueRewardConfig",
+    "CueRewardVector",
+    "CueState",
     "GridMaze",
     "GridMazeVector",
+    "IdealObserver",
     "MazeConfig",
     "MazeState",
     "OracleAgent",
@@ -21,6 +33,8 @@ __all__ = [
     "RandomMaze",
     "RandomMazeConfig",
     "RandomMazeVector",
+    "cue_text",
+    "draw_cues",
     "draw_maze",
     "draw_view",
     "maze_text",

@@ -4,14 +4,19 @@ An environment offers one of these by having its methods; nothing is inherited o
 environment: ``isinstance(env.unwrapped, Measured)``.
 """
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from plastic_rl.envs.drawing import Frame
     from plastic_rl.envs.maze.pictures import MazeState
 
-__all__ = ["Measured", "Pictured", "Resumable"]
+__all__ = ["Measured", "Pictured", "Playable", "Resumable", "Shown", "Snapshot"]
+
+# What a picture shows: what an agent observes; the whole scene, without what is hidden from agents; or everything.
+Shown = Literal["observed", "scene", "everything"]
 
 
 @runtime_checkable
@@ -24,7 +29,7 @@ class Measured(Protocol):
         ...
 
     def oracle_return(self, lifetimes: int = 1000, seed: int = 0) -> float:
-        """Return the mean return of an agent that knows all that is hidden."""
+        """Return the mean return of the best play; the environment says what that play knows."""
         ...
 
     def random_return(self, lifetimes: int = 1000, seed: int = 0) -> float:
@@ -38,6 +43,55 @@ class Pictured(Protocol):
 
     def maze_state(self) -> "MazeState":
         """Return what a picture shows now."""
+        ...
+
+
+class Snapshot(Protocol):
+    """A moment of a lifetime; it does not change when the environment goes on."""
+
+    @property
+    def total_reward(self) -> float:
+        """Sum of the rewards of this lifetime."""
+        ...
+
+    @property
+    def hits(self) -> int:
+        """How often this lifetime was successful: goals reached, right answers."""
+        ...
+
+    @property
+    def prompt(self) -> str:
+        """What to tell a person who plays, in a few words."""
+        ...
+
+    @property
+    def awaits_action(self) -> bool:
+        """Whether the next action matters; if not, play goes on by itself with action 0."""
+        ...
+
+    def picture(self, shown: Shown = "everything") -> "Frame":
+        """Return an RGB picture, uint8 of shape (height, width, 3)."""
+        ...
+
+    def text(self) -> str:
+        """Return a picture made of characters."""
+        ...
+
+
+@runtime_checkable
+class Playable(Protocol):
+    """An environment that a person can play with a keyboard."""
+
+    def keys(self) -> Mapping[str, int]:
+        """Return the actions by the names of their keys, as pygame calls them."""
+        ...
+
+    def keys_help(self) -> str:
+        """Return in words what the keys do."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Return the present moment."""
         ...
 
 

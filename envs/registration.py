@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gymnasium.envs.registration import register, registry
 
+from plastic_rl.envs.cues.config import CueActionConfig, CueRewardConfig
 from plastic_rl.envs.maze.config import MazeConfig, RandomMazeConfig
 
 
@@ -24,11 +25,13 @@ class Registered(NamedTuple):
     settings: type
 
 
-_MAZES = "plastic_rl.envs.maze.mazes"
+_MAZES, _CUES = "plastic_rl.envs.maze.mazes", "plastic_rl.envs.cues.tasks"
 
 ENVIRONMENTS = {
     "PlasticRL/GridMaze-v0": Registered(f"{_MAZES}:GridMaze", f"{_MAZES}:GridMazeVector", MazeConfig),
     "PlasticRL/RandomMaze-v0": Registered(f"{_MAZES}:RandomMaze", f"{_MAZES}:RandomMazeVector", RandomMazeConfig),
+    "PlasticRL/CueReward-v0": Registered(f"{_CUES}:CueReward", f"{_CUES}:CueRewardVector", CueRewardConfig),
+    "PlasticRL/CueAction-v0": Registered(f"{_CUES}:CueAction", f"{_CUES}:CueActionVector", CueActionConfig),
 }
 
 

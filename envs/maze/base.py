@@ -1,55 +1,53 @@
-"""What single and vector mazes share: their settings, what play is measured against, and their state for pictures."""
+"""What the mazes share: their dynamics, what play is measured against, their pictures, and their keys for a person."""
 
-from dataclasses import fields
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 
-from plastic_rl.checks import check_choice, check_names, whole_number
+from plastic_rl.checks import whole_number
+from plastic_rl.envs.base import Family
 from plastic_rl.envs.maze import oracle
 from plastic_rl.envs.maze.config import MazeConfig
 from plastic_rl.envs.maze.dynamics import Action, MazeDynamics
 from plastic_rl.envs.maze.pictures import MazeState
 from plastic_rl.envs.maze.walls import make_layout
+from plastic_rl.envs.single import SingleEnv
+from plastic_rl.envs.vector import BatchEnv
 
-__all__ = ["Maze"]
+__all__ = ["MazeEnv", "MazeVectorEnv"]
 
 _TRAIL = 40  # past cells that a picture shows
+_KEYS = {
+    "up": Action.UP, "right": Action.RIGHT, "down": Action.DOWN, "left": Action.LEFT,
+    "w": Action.UP, "d": Action.RIGHT, "s": Action.DOWN, "a": Action.LEFT,
+}  # fmt: skip
 
 
-class Maze:
-    """A batch of mazes of one kind, with its settings checked; the base of the single and the vector environment.
-
-    Attributes:
-        settings_type: dataclass of the settings, which are the keyword arguments of the environment.
-        config: the settings.
-        dynamics: the mazes themselves.
-    """
+class Maze(Family):
+    """A batch of mazes of one kind; the base of the single and the vector mazes."""
 
     settings_type: ClassVar[type[MazeConfig]] = MazeConfig
-    metadata: dict[str, Any]
+    config: MazeConfig
+    dynamics: MazeDynamics
 
-    def _set_up(self, settings: dict[str, Any], num_envs: int, render_mode: str | None) -> None:
-        """Check the arguments and make the mazes.
+    def _make_dynamics(self, num_envs: int) -> MazeDynamics:
+        trail = _TRAIL if self.render_mode else 0
+        return MazeDynamics(self.config, make_layout(self.config), num_envs, trail)
 
-        Raises:
-            TypeError: there is no such setting.
-            ValueError: a setting or the render mode is out of its range.
-        """
-        own = [field.name for field in fields(self.settings_type)]
-        check_names(type(self).__name__, settings, [*own, "render_mode"])
-        if render_mode is not None:
-            check_choice("render_mode", render_mode, self.metadata["render_modes"])
-        self.config = self.settings_type(**settings)
-        self.render_mode = render_mode
-        trail = _TRAIL if render_mode else 0
-        self.dynamics = MazeDynamics(self.config, make_layout(self.config), num_envs, trail)
+    def _spaces(self) -> tuple[gym.Space[Any], gym.spaces.Discrete]:
+        low = np.zeros(self.config.observation_size, dtype=np.float32)
+        high = np.ones(self.config.observation_size, dtype=np.float32)
+        low[-2], high[-2] = 0.0 - self.config.wall_penalty, self.config.reward
+        return gym.spaces.Box(low, high, dtype=np.float32), gym.spaces.Discrete(len(Action))
 
-    @property
-    def lifetime(self) -> int:
-        """Steps in a lifetime."""
-        return self.config.lifetime
+    def keys(self) -> dict[str, int]:
+        """Return the actions by the names of their keys."""
+        return {key: int(action) for key, action in _KEYS.items()}
+
+    def keys_help(self) -> str:
+        """Return in words what the keys do."""
+        return "arrows or WASD move"
 
     def oracle_return(self, lifetimes: int = 1000, seed: int = 0) -> float:
         """Return the mean return of an agent that knows the walls and the goal and plays its best.
@@ -74,7 +72,7 @@ class Maze:
         """
         return oracle.random_return(self.config, self.dynamics.layout, whole_number("lifetimes", lifetimes, 1), seed)
 
-    def _state_of(self, index: int) -> MazeState:
+    def _snapshot(self, index: int) -> MazeState:
         dynamics = self.dynamics
         agent, goal = (tuple(map(int, cells[index])) for cells in (dynamics.positions(), dynamics.goals()))
         return MazeState(
@@ -89,22 +87,28 @@ class Maze:
             hits=int(dynamics.hits[index]),
         )
 
-    def _warn_no_render_mode(self) -> None:
-        modes = self.metadata["render_modes"]
-        gym.logger.warn(
-            f"render() of {type(self).__name__} shows nothing, since no render_mode was chosen: "
-            f"pass one of {modes} when making it."
-        )
+
+class MazeEnv(Maze, SingleEnv):
+    """What the single mazes share."""
+
+    def maze_state(self) -> MazeState:
+        """Return what a picture of the maze shows; it has a trail if the environment has a render mode.
+
+        Raises:
+            gymnasium.error.ResetNeeded: no lifetime has begun.
+        """
+        self.snapshot()
+        return self._snapshot(0)
 
 
-def action_space() -> gym.spaces.Discrete:
-    """Return the actions of one agent, see :class:`Action`."""
-    return gym.spaces.Discrete(len(Action))
+class MazeVectorEnv(Maze, BatchEnv):
+    """What the vector mazes share."""
 
+    def maze_state(self, index: int = 0) -> MazeState:
+        """Return what a picture of maze ``index`` shows; it has a trail if there is a render mode.
 
-def observation_space(config: MazeConfig) -> gym.Space[Any]:
-    """Return the observations of one agent."""
-    low = np.zeros(config.observation_size, dtype=np.float32)
-    high = np.ones(config.observation_size, dtype=np.float32)
-    low[-2], high[-2] = 0.0 - config.wall_penalty, config.reward
-    return gym.spaces.Box(low, high, dtype=np.float32)
+        Raises:
+            gymnasium.error.ResetNeeded: no lifetime has begun.
+        """
+        self.snapshot(index)
+        return self._snapshot(index)

@@ -9,14 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from plastic_rl.envs.base import Bools, Floats, Ints, Observations
 from plastic_rl.envs.maze.config import MazeConfig
 from plastic_rl.envs.maze.walls import Layout, Walls
 from plastic_rl.envs.streams import Keys, below, draw
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Observations = npt.NDArray[np.float32]
 
 
 class Action(IntEnum):

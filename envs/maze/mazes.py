@@ -1,9 +1,8 @@
 """The maze environments: single and batched, with pillars (GridMaze) and with random walls (RandomMaze)."""
 
+from plastic_rl.envs.maze.base import MazeEnv, MazeVectorEnv
 from plastic_rl.envs.maze.config import MazeConfig, RandomMazeConfig
 from plastic_rl.envs.maze.dynamics import Action
-from plastic_rl.envs.maze.single import MazeEnv
-from plastic_rl.envs.maze.vector import MazeVectorEnv
 
 __all__ = ["Action", "GridMaze", "GridMazeVector", "RandomMaze", "RandomMazeVector"]
 

@@ -26,6 +26,7 @@ from plastic_rl.envs.drawing import (
     margins,
 )
 from plastic_rl.envs.maze.walls import Walls
+from plastic_rl.envs.protocols import Shown
 from plastic_rl.text import tenths
 
 __all__ = ["MazeState", "draw_maze", "draw_view", "maze_text"]
@@ -68,6 +69,27 @@ class MazeState:
     lifetime: int
     total_reward: float
     hits: int
+
+    @property
+    def prompt(self) -> str:
+        """What to tell a person who plays."""
+        reached = len(self.trail) > 1 and len(self.trail[-1]) == 1
+        return "you reached it, and are somewhere else now" if reached else "find the hidden goal"
+
+    @property
+    def awaits_action(self) -> bool:
+        """Whether the next action matters; every move does."""
+        return True
+
+    def picture(self, shown: Shown = "everything") -> Frame:
+        """Draw the maze: the field of view alone, the whole maze without its goal, or everything."""
+        if shown == "observed":
+            return draw_view(self)
+        return draw_maze(self if shown == "everything" else replace(self, goal=None))
+
+    def text(self) -> str:
+        """Return the maze as text."""
+        return maze_text(self)
 
 
 def maze_text(state: MazeState) -> str:

@@ -186,7 +186,7 @@ def test_bad_vector_arguments_are_clear_errors():
         envs.step([0, 0, 0])
     with pytest.raises(ResetNeeded):
         envs.maze_state()
-    with pytest.raises(ValueError, match="seed has 2 seeds: expected one for each of the 3 mazes"):
+    with pytest.raises(ValueError, match="seed has 2 seeds: expected one for each of the 3 environments"):
         envs.reset(seed=[1, 2])
     with pytest.raises(ValueError, match="expected whole numbers of at least 0, or None"):
         envs.reset(seed=[1, 2, -3])
@@ -194,7 +194,7 @@ def test_bad_vector_arguments_are_clear_errors():
         envs.reset(seed=-1)
     with pytest.raises(ValueError, match=r"is int64 of shape \(2,\): expected booleans of shape \(3,\)"):
         envs.reset(options={"reset_mask": np.array([1, 0])})
-    with pytest.raises(ValueError, match="at least one maze"):
+    with pytest.raises(ValueError, match="at least one environment"):
         envs.reset(options={"reset_mask": np.zeros(3, dtype=bool)})
     envs.reset(seed=0)
     for actions, message in [
@@ -219,7 +219,7 @@ def test_without_autoreset_an_ended_maze_must_be_reset():
     envs.reset(options={"reset_mask": np.array([False, True, False])})
     _, _, ended, _, _ = envs.step([0, 0, 0])
     assert ended.tolist() == [True, False, True]
-    with pytest.raises(ResetNeeded, match=r"in mazes \[0, 2\].*reset_mask"):
+    with pytest.raises(ResetNeeded, match=r"in environments \[0, 2\].*reset_mask"):
         envs.step([0, 0, 0])
     envs.reset(options={"reset_mask": ended})
     envs.step([0, 0, 0])

@@ -1,4 +1,4 @@
-"""One maze, as a Gymnasium ``Env``."""
+"""One environment, as a Gymnasium ``Env``."""
 
 from typing import Any
 
@@ -6,20 +6,19 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.error import InvalidAction, ResetNeeded
 
+from plastic_rl.envs.base import Family, Observations
 from plastic_rl.envs.drawing import Frame
-from plastic_rl.envs.maze.base import Maze, action_space, observation_space
-from plastic_rl.envs.maze.dynamics import Observations
-from plastic_rl.envs.maze.pictures import MazeState, draw_maze, maze_text
+from plastic_rl.envs.protocols import Snapshot
 from plastic_rl.envs.streams import keys_from_range
 from plastic_rl.envs.window import Window
 
-__all__ = ["MazeEnv"]
+__all__ = ["SingleEnv"]
 
 _FIRST = np.zeros(1, dtype=np.int64)
 
 
-class MazeEnv(Maze, gym.Env[Observations, Any]):
-    """What the single mazes share.
+class SingleEnv(Family, gym.Env[Observations, Any]):
+    """What the single environments share.
 
     Args:
         render_mode: "human", "rgb_array", "ansi" or None.
@@ -33,8 +32,8 @@ class MazeEnv(Maze, gym.Env[Observations, Any]):
 
     def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
         self._set_up(settings, 1, render_mode)
-        self.observation_space = observation_space(self.config)
-        self.action_space = action_space()
+        self.observation_space, self.action_space = self._spaces()
+        self._last = int(self.action_space.n) - 1
         self._seeded = False
         self._running = False
         self._window: Window | None = None
@@ -66,10 +65,10 @@ class MazeEnv(Maze, gym.Env[Observations, Any]):
         return self.dynamics.observe()[0], self._info()
 
     def step(self, action: int) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
-        """Move the agent.
+        """Act once.
 
         Args:
-            action: a value of :class:`Action`.
+            action: one of the action space.
 
         Returns:
             Observation, reward, terminated, truncated (always False) and info.
@@ -79,7 +78,7 @@ class MazeEnv(Maze, gym.Env[Observations, Any]):
             gymnasium.error.ResetNeeded: the lifetime has ended, or none has begun.
         """
         if not self.action_space.contains(action):
-            raise InvalidAction(f"action is {action!r}: expected a whole number from 0 to 3 (see Action)")
+            raise InvalidAction(f"action is {action!r}: expected a whole number from 0 to {self._last}")
         if not self._running:
             raise ResetNeeded("No lifetime is running: it has ended or was never begun. Call reset() before step().")
         rewards, ended = self.dynamics.step(np.array([action], dtype=np.int64))
@@ -90,7 +89,7 @@ class MazeEnv(Maze, gym.Env[Observations, Any]):
         return self.dynamics.observe()[0], float(rewards[0]), terminated, False, self._info()
 
     def render(self) -> Frame | str | None:
-        """Show the maze as ``render_mode`` says.
+        """Show the environment as ``render_mode`` says.
 
         Returns:
             "rgb_array": uint8 of shape (height, width, 3); "ansi": text; "human": None, and the picture is
@@ -100,26 +99,26 @@ class MazeEnv(Maze, gym.Env[Observations, Any]):
         if self.render_mode is None:
             self._warn_no_render_mode()
             return None
-        state = self.maze_state()
+        now = self.snapshot()
         if self.render_mode == "ansi":
-            return maze_text(state)
+            return now.text()
         if self.render_mode == "rgb_array":
-            return draw_maze(state)
+            return now.picture()
         if self._window is None:
             self._window = Window(type(self).__name__, self.metadata["render_fps"])
         if not self._window.closed_by_user:
-            self._window.show(draw_maze(state))
+            self._window.show(now.picture())
         return None
 
-    def maze_state(self) -> MazeState:
-        """Return what a picture of the maze shows; it has a trail if the environment has a render mode.
+    def snapshot(self) -> Snapshot:
+        """Return what a picture shows now; what it remembers of the past may depend on the render mode.
 
         Raises:
             gymnasium.error.ResetNeeded: no lifetime has begun.
         """
         if not self._seeded:
-            raise ResetNeeded("There is no maze to show before the first reset().")
-        return self._state_of(0)
+            raise ResetNeeded("There is nothing to show before the first reset().")
+        return self._snapshot(0)
 
     @property
     def window_closed(self) -> bool:
@@ -138,4 +137,4 @@ class MazeEnv(Maze, gym.Env[Observations, Any]):
 
     def _info(self) -> dict[str, Any]:
         info = self.dynamics.info()
-        return {"goal": info["goal"][0], "position": info["position"][0], "hits": int(info["hits"][0])}
+        return {name: rows[0] if rows.ndim > 1 else rows[0].item() for name, rows in info.items()}

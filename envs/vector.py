@@ -1,4 +1,4 @@
-"""Many mazes side by side, as a Gymnasium ``VectorEnv``."""
+"""Many environments side by side, as a Gymnasium ``VectorEnv``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,19 +10,18 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from plastic_rl.checks import check_choice, whole_number
-from plastic_rl.envs.maze.base import Maze, action_space, observation_space
-from plastic_rl.envs.maze.dynamics import Bools, Floats, Ints, Observations
-from plastic_rl.envs.maze.pictures import MazeState, draw_maze, maze_text
+from plastic_rl.envs.base import Bools, Family, Floats, Ints, Observations
+from plastic_rl.envs.protocols import Snapshot
 from plastic_rl.envs.streams import Keys, keys_from_range, keys_from_seeds
 
-__all__ = ["MazeVectorEnv"]
+__all__ = ["BatchEnv"]
 
 
-class MazeVectorEnv(Maze, VectorEnv[Observations, Ints, npt.NDArray[Any]]):
-    """What the vector mazes share.
+class BatchEnv(Family, VectorEnv[Observations, Ints, npt.NDArray[Any]]):
+    """What the vector environments share.
 
     Args:
-        num_envs: number of mazes.
+        num_envs: number of environments.
         render_mode: "rgb_array", "ansi" or None.
         autoreset_mode: what happens when a lifetime ends.
         settings: fields of ``settings_type``.
@@ -49,28 +48,28 @@ class MazeVectorEnv(Maze, VectorEnv[Observations, Ints, npt.NDArray[Any]]):
         self._set_up(settings, self.num_envs, render_mode)
         self.autoreset_mode = autoreset_mode
         self.metadata = {**self.metadata, "autoreset_mode": autoreset_mode}
-        self.single_observation_space = observation_space(self.config)
+        self.single_observation_space, self.single_action_space = self._spaces()
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.single_action_space = action_space()
         self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._action_count = int(self.single_action_space.n)
         self._everywhere = np.ones(self.num_envs, dtype=np.bool_)
         self._seeded = np.zeros(self.num_envs, dtype=np.bool_)
-        # Mazes in which no lifetime runs, and whether there are any (None before the first reset).
+        # Environments in which no lifetime runs, and whether there are any (None before the first reset).
         self._ended = self._everywhere.copy()
         self._any_ended: bool | None = None
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
-        """Begin a lifetime in every maze: the first one of its stream if it is seeded now, or the next one.
+        """Begin a lifetime in every environment: the first one of its stream if it is seeded now, or the next one.
 
         Args:
-            seed: maze i takes the stream of ``seed + i``, or of ``seed[i]`` unless that is None. A maze that
-                was never seeded takes its stream from ``np_random``.
-            options: ``reset_mask``, booleans of shape (num_envs,): only these mazes are reset.
+            seed: environment i takes the stream of ``seed + i``, or of ``seed[i]`` unless that is None. One that was
+                never seeded takes its stream from ``np_random``.
+            options: ``reset_mask``, booleans of shape (num_envs,): only these environments are reset.
 
         Returns:
-            The observations, and the infos with a mask of the mazes that were reset.
+            The observations, and the infos with a mask of those that were reset.
         """
         mask = self._reset_mask(options)
         self._seed(seed, mask)
@@ -80,31 +79,31 @@ class MazeVectorEnv(Maze, VectorEnv[Observations, Ints, npt.NDArray[Any]]):
         return self.dynamics.observe(), self._infos(mask)
 
     def step(self, actions: Ints) -> tuple[Observations, Floats, Bools, Bools, dict[str, Any]]:
-        """Move every agent.
+        """Act once in every environment.
 
         Args:
-            actions: values of :class:`Action`, shape (num_envs,).
+            actions: one for each environment, shape (num_envs,).
 
         Returns:
             Observations, rewards, terminations, truncations (all False) and infos. What they hold at the end
             of a lifetime depends on ``autoreset_mode``.
 
         Raises:
-            gymnasium.error.InvalidAction: the actions have another shape or kind, or lie outside 0 to 3.
+            gymnasium.error.InvalidAction: the actions have another shape or kind, or there are no such ones.
             gymnasium.error.ResetNeeded: no lifetime has begun, or one has ended while autoreset is disabled.
         """
-        moves = self._moves(actions)
+        checked = self._checked(actions)
         restart = self._ended if self._any_ended else None
         if restart is not None and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
             raise ResetNeeded(
-                f"No lifetime is running in mazes {restart.nonzero()[0].tolist()}: reset them before step(), "
+                f"No lifetime is running in environments {restart.nonzero()[0].tolist()}: reset them before step(), "
                 'with options={"reset_mask": ...} for these alone.'
             )
         if self._any_ended is None:
             raise ResetNeeded("No lifetime has begun. Call reset() before step().")
-        rewards, ended = self.dynamics.step(moves)
+        rewards, ended = self.dynamics.step(checked)
         if restart is not None:
-            # Their move led past the end of the lifetime; the new lifetime replaces it.
+            # Their action led past the end of the lifetime; the new lifetime replaces it.
             self.dynamics.begin(restart.nonzero()[0])
             rewards[restart] = 0.0
             ended[restart] = False
@@ -121,50 +120,51 @@ class MazeVectorEnv(Maze, VectorEnv[Observations, Ints, npt.NDArray[Any]]):
         return self.dynamics.observe(), rewards, ended.copy(), truncated, infos
 
     def render(self) -> tuple[Any, ...] | None:
-        """Return a picture of every maze: uint8 arrays ("rgb_array") or texts ("ansi")."""
+        """Return a picture of every environment: uint8 arrays ("rgb_array") or texts ("ansi")."""
         if self.render_mode is None:
             self._warn_no_render_mode()
             return None
-        draw = maze_text if self.render_mode == "ansi" else draw_maze
-        return tuple(draw(self.maze_state(index)) for index in range(self.num_envs))
+        moments = (self.snapshot(index) for index in range(self.num_envs))
+        return tuple(now.text() if self.render_mode == "ansi" else now.picture() for now in moments)
 
-    def maze_state(self, index: int = 0) -> MazeState:
-        """Return what a picture of maze ``index`` shows; it has a trail if there is a render mode.
+    def snapshot(self, index: int = 0) -> Snapshot:
+        """Return what a picture of environment ``index`` shows; see ``SingleEnv.snapshot``.
 
         Raises:
             gymnasium.error.ResetNeeded: no lifetime has begun.
         """
         if self._any_ended is None:
-            raise ResetNeeded("There is no maze to show before the first reset().")
-        return self._state_of(index)
+            raise ResetNeeded("There is nothing to show before the first reset().")
+        return self._snapshot(index)
 
     def get_state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the state of every maze, random streams included, as arrays by name."""
+        """Return the state of every environment, random streams included, as arrays by name."""
         return {"seeded": self._seeded.copy(), "ended": self._ended.copy(), **self.dynamics.get_state()}
 
     def set_state(self, state: dict[str, npt.NDArray[Any]]) -> None:
-        """Continue from what ``get_state`` returned for the same number of mazes of the same kind.
+        """Continue from what ``get_state`` returned for the same number of environments with the same settings.
 
         Raises:
-            ValueError: the state belongs to mazes of another kind or number, or with other lifetimes.
+            ValueError: the state belongs to environments of another kind or number.
         """
         self.dynamics.set_state({name: array for name, array in state.items() if name not in ("seeded", "ended")})
         self._seeded = np.array(state["seeded"], dtype=np.bool_)
         self._ended = np.array(state["ended"], dtype=np.bool_)
         self._any_ended = bool(self._ended.any())
 
-    def _moves(self, actions: Any) -> Ints:
-        moves = np.asarray(actions)
-        if moves.shape != (self.num_envs,) or moves.dtype.kind not in "iu":
+    def _checked(self, actions: Any) -> Ints:
+        given = np.asarray(actions)
+        if given.shape != (self.num_envs,) or given.dtype.kind not in "iu":
             raise InvalidAction(
-                f"actions are {moves.dtype} of shape {moves.shape}: expected whole numbers of shape ({self.num_envs},)"
+                f"actions are {given.dtype} of shape {given.shape}: expected whole numbers of shape ({self.num_envs},)"
             )
-        moves = moves.astype(np.int64, copy=False)
-        # Any bit above the lowest two is set in negative numbers and in numbers from 4 on.
-        if np.count_nonzero(moves & ~3):
-            wrong = moves[(moves & ~3) != 0][0]
-            raise InvalidAction(f"an action is {wrong}: expected a whole number from 0 to 3 (see Action)")
-        return moves
+        given = given.astype(np.int64, copy=False)
+        # As unsigned numbers, negative ones are the largest.
+        wrong = given.view(np.uint64) >= self._action_count
+        if np.count_nonzero(wrong):
+            most = self._action_count - 1
+            raise InvalidAction(f"an action is {given[wrong][0]}: expected a whole number from 0 to {most}")
+        return given
 
     def _reset_mask(self, options: dict[str, Any] | None) -> Bools:
         if options is None or "reset_mask" not in options:
@@ -176,7 +176,7 @@ class MazeVectorEnv(Maze, VectorEnv[Observations, Ints, npt.NDArray[Any]]):
                 f"expected booleans of shape ({self.num_envs},)"
             )
         if not mask.any():
-            raise ValueError("options['reset_mask'] is False everywhere: expected at least one maze to reset")
+            raise ValueError("options['reset_mask'] is False everywhere: expected at least one environment to reset")
         return mask
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: Bools) -> None:
@@ -187,7 +187,9 @@ class MazeVectorEnv(Maze, VectorEnv[Observations, Ints, npt.NDArray[Any]]):
                 self._seeded |= mask
         else:
             if len(seed) != self.num_envs:
-                raise ValueError(f"seed has {len(seed)} seeds: expected one for each of the {self.num_envs} mazes")
+                raise ValueError(
+                    f"seed has {len(seed)} seeds: expected one for each of the {self.num_envs} environments"
+                )
             given = np.array([one is not None for one in seed]) & mask
             numbers = [one for one in seed if one is not None]
             if any(isinstance(one, bool) or int(one) != one or one < 0 for one in numbers):
@@ -204,8 +206,7 @@ class MazeVectorEnv(Maze, VectorEnv[Observations, Ints, npt.NDArray[Any]]):
 
     def _infos(self, mask: Bools) -> dict[str, Any]:
         infos: dict[str, Any] = self.dynamics.info()
-        infos["_goal"], infos["_position"], infos["_hits"] = mask.copy(), mask.copy(), mask.copy()
-        return infos
+        return infos | {f"_{name}": mask.copy() for name in infos}
 
     def _final(self, ended: Bools) -> dict[str, Any]:
         """Return what Gymnasium keeps of lifetimes that end in a step and are followed by a new one at once."""

@@ -1,0 +1,103 @@
+"""What the cue tasks share: dynamics, what play is measured against, pictures, and keys for a person."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from plastic_rl.checks import whole_number
+from plastic_rl.envs.base import Family
+from plastic_rl.envs.cues import oracle
+from plastic_rl.envs.cues.config import AnyCueConfig, CueRewardConfig
+from plastic_rl.envs.cues.dynamics import CueDynamics
+from plastic_rl.envs.cues.pictures import CueState
+from plastic_rl.envs.single import SingleEnv
+from plastic_rl.envs.vector import BatchEnv
+
+__all__ = ["CueEnv", "CueVectorEnv"]
+
+
+class Cues(Family):
+    """A batch of cue tasks with the same settings; the base of the single and the vector environments."""
+
+    config: AnyCueConfig
+    dynamics: CueDynamics
+
+    def _make_dynamics(self, num_envs: int) -> CueDynamics:
+        return CueDynamics(self.config, num_envs)
+
+    def _spaces(self) -> tuple[gym.Space[Any], gym.spaces.Discrete]:
+        bits = self.config.bits
+        low = np.zeros(self.config.observation_size, dtype=np.float32)
+        high = np.ones(self.config.observation_size, dtype=np.float32)
+        low[:bits] = low[bits + 3] = -1.0
+        return gym.spaces.Box(low, high, dtype=np.float32), gym.spaces.Discrete(self.config.actions)
+
+    def oracle_return(self, lifetimes: int = 1000, seed: int = 0) -> float:
+        """Return the mean return of an ideal observer, exactly; the arguments do not matter.
+
+        It starts each lifetime without knowledge, forgets nothing that it observes, and draws the best conclusions:
+        no agent can collect more on average. :func:`~plastic_rl.envs.cues.oracle.chances` has its derivation, and
+        :class:`~plastic_rl.envs.IdealObserver` plays like it.
+        """
+        whole_number("lifetimes", lifetimes, 1)
+        return oracle.ideal_return(self.config)
+
+    def random_return(self, lifetimes: int = 1000, seed: int = 0) -> float:
+        """Return the mean return of uniformly random actions, exactly; the arguments do not matter."""
+        whole_number("lifetimes", lifetimes, 1)
+        return oracle.random_return(self.config)
+
+    def keys(self) -> dict[str, int]:
+        """Return the actions by the names of their keys."""
+        if isinstance(self.config, CueRewardConfig):
+            return {"n": 0, "y": 1, "0": 0, "1": 1}
+        return {str(action): action for action in range(min(10, self.config.actions))}
+
+    def keys_help(self) -> str:
+        """Return in words what the keys do."""
+        if isinstance(self.config, CueRewardConfig):
+            return "Y: the target was shown, N: it was not"
+        return f"0 to {min(10, self.config.actions) - 1} answer"
+
+    def _snapshot(self, index: int) -> CueState:
+        dynamics, lives = self.dynamics, self.dynamics.lives
+        step, answers = int(dynamics.steps[index]), int(dynamics.answers[index])
+        go, given = lives.go[index], dynamics.given[index, :answers]
+        right = given == lives.right[index][go][:answers]
+        if isinstance(self.config, CueRewardConfig):
+            target = int(lives.hidden[index, 0])
+            labels = tuple("target" if cue == target else "" for cue in range(self.config.cues))
+            actions: tuple[str, ...] = ("no", "yes")
+        else:
+            labels = tuple(f"action {action}" for action in lives.hidden[index])
+            actions = tuple(str(action) for action in range(self.config.actions))
+        so_far = lives.cue[index, : step + 1]
+        return CueState(
+            codes=lives.codes[index, :-1].copy(),
+            labels=labels,
+            cue=int(lives.cue[index, step]),
+            go=bool(go[step]),
+            met=tuple(dict.fromkeys(so_far[so_far >= 0].tolist())),
+            right=tuple(right.tolist()),
+            trial=int(lives.trial[index, step]) + 1,
+            trials=self.config.most_trials,
+            last_answer=int(given[-1]) if answers else None,
+            fresh=step > 0 and bool(go[step - 1]),
+            step=step,
+            lifetime=self.config.lifetime,
+            total_reward=float(dynamics.returns[index]),
+            actions=actions,
+        )
+
+
+class CueEnv(Cues, SingleEnv):
+    """What the single cue tasks share."""
+
+    metadata: dict[str, Any] = {**SingleEnv.metadata, "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
+
+
+class CueVectorEnv(Cues, BatchEnv):
+    """What the vector cue tasks share."""
+
+    metadata: dict[str, Any] = {**BatchEnv.metadata, "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
