@@ -4,6 +4,7 @@ pygame is imported on the first picture, never on import.
 """
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,7 @@ INK: Color = (30, 41, 59)
 FAINT: Color = (107, 119, 140)
 BLUE: Color = (37, 99, 235)
 RED: Color = (217, 72, 43)
+GREEN: Color = (22, 148, 84)
 AMBER: Color = (245, 180, 40)
 
 # Shapes are drawn this many times too large and scaled down, which smooths their edges.
@@ -67,6 +69,31 @@ def draw_text(pygame: ModuleType, words: str, height: float, color: Color, groun
     large = font.render(words, True, color, ground)
     width, tall = (max(1, round(extent / OVERSAMPLING)) for extent in large.get_size())
     return pygame.transform.smoothscale(large.convert(24), (width, tall))
+
+
+def draw_figures(
+    pygame: ModuleType, canvas: Any, area: Any, share: float, figures: Sequence[tuple[float, str, str]]
+) -> None:
+    """Draw the elapsed share of the lifetime as a bar, and numbers with their names under it.
+
+    Args:
+        pygame: the module.
+        canvas: the surface to draw on.
+        area: rectangle of the strip under a picture; see :func:`margins`.
+        share: from 0 to 1.
+        figures: for each number its place, as a share of the width, its name and its value.
+    """
+    unit = area.width / TARGET_WIDTH
+    bar = pygame.Rect(area.left, area.top, area.width, max(2, round(5 * unit)))
+    pygame.draw.rect(canvas, GRID, bar, border_radius=bar.height)
+    done = bar.copy()
+    done.width = round(bar.width * min(1.0, share))
+    if done.width:
+        pygame.draw.rect(canvas, BLUE, done, border_radius=bar.height)
+    for place, name, value in figures:
+        left = area.left + round(place * area.width)
+        canvas.blit(draw_text(pygame, name, 12 * unit, FAINT), (left, area.top + round(20 * unit)))
+        canvas.blit(draw_text(pygame, value, 23 * unit, INK), (left, area.top + round(37 * unit)))
 
 
 def captioned(frame: Frame, name: str, value: str) -> Frame:

@@ -65,30 +65,34 @@ class Cues(Family):
         step, answers = int(dynamics.steps[index]), int(dynamics.answers[index])
         go, given = lives.go[index], dynamics.given[index, :answers]
         right = given == lives.right[index][go][:answers]
+        question, actions = self._words()
+        hidden, cue = lives.hidden[index].tolist(), lives.cue[index]
         if isinstance(self.config, CueRewardConfig):
-            target = int(lives.hidden[index, 0])
-            labels = tuple("target" if cue == target else "" for cue in range(self.config.cues))
-            actions: tuple[str, ...] = ("no", "yes")
+            labels = tuple("target" if [number] == hidden else "" for number in range(self.config.cues))
         else:
-            labels = tuple(f"action {action}" for action in lives.hidden[index])
-            actions = tuple(str(action) for action in range(self.config.actions))
-        so_far = lives.cue[index, : step + 1]
+            labels = tuple(f"action {action}" for action in hidden)
         return CueState(
+            question=question,
+            actions=actions,
             codes=lives.codes[index, :-1].copy(),
             labels=labels,
-            cue=int(lives.cue[index, step]),
+            cue=int(cue[step]),
             go=bool(go[step]),
-            met=tuple(dict.fromkeys(so_far[so_far >= 0].tolist())),
-            right=tuple(right.tolist()),
+            met=frozenset(cue[: step + 1].tolist()) - {-1},
             trial=int(lives.trial[index, step]) + 1,
-            trials=self.config.most_trials,
-            last_answer=int(given[-1]) if answers else None,
-            fresh=step > 0 and bool(go[step - 1]),
+            right=tuple(right.tolist()),
+            answer=actions[given[-1]] if answers else "",
+            told=step > 0 and bool(go[step - 1]),
             step=step,
             lifetime=self.config.lifetime,
             total_reward=float(dynamics.returns[index]),
-            actions=actions,
         )
+
+    def _words(self) -> tuple[str, tuple[str, ...]]:
+        """Return the question, and what each action answers."""
+        if isinstance(self.config, CueRewardConfig):
+            return "Was the target shown?", ("no", "yes")
+        return "Which action?", tuple(map(str, range(self.config.actions)))
 
 
 class CueEnv(Cues, SingleEnv):

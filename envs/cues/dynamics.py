@@ -40,6 +40,7 @@ class CueDynamics:
         self.config = config
         self.num_envs = num_envs
         self._everyone = np.arange(num_envs)
+        self._row = self._everyone * (config.lifetime + 1)  # where each one's steps begin in a flat table of steps
         # The last row stands for "no action yet".
         self._one_hot = np.eye(config.actions + 1, config.actions, dtype=np.float32)
         self._key: Keys = np.zeros(num_envs, dtype=np.uint64)
@@ -84,26 +85,26 @@ class CueDynamics:
             The rewards, and whether each lifetime has now ended, both of shape (num_envs,). The arrays are new and
             belong to the caller.
         """
-        now = self._everyone, self.steps
-        counted = self.lives.go[now]
-        right = counted & (actions == self.lives.right[now])
+        now = self._row + self.steps
+        counted = self.lives.go.take(now)
+        right = counted & (actions == self.lives.right.take(now))
         rewards = 2.0 * right - counted
         asked = counted.nonzero()[0]
         self.given[asked, self.answers[asked]] = actions[asked]
         self.answers += counted
         self.hits += right
         self.returns += rewards
-        self.steps = self.steps + 1
+        self.steps += 1
         self._last_action = actions.copy()
         self._last_reward = rewards.copy()
         return rewards, self.steps >= self.config.lifetime
 
     def observe(self) -> Observations:
         """Return fresh observations, shape (num_envs, config.observation_size)."""
-        bits, now = self.config.bits, (self._everyone, self.steps)
+        bits, now = self.config.bits, self._row + self.steps
         observations = np.empty((self.num_envs, self.config.observation_size), dtype=np.float32)
-        observations[:, :bits] = self.lives.codes[self._everyone, self.lives.cue[now]]  # -1 is the blank one
-        observations[:, bits] = self.lives.go[now]
+        observations[:, :bits] = self.lives.codes[self._everyone, self.lives.cue.take(now)]  # -1 is the blank one
+        observations[:, bits] = self.lives.go.take(now)
         observations[:, bits + 1] = 1.0
         observations[:, bits + 2] = self.steps / self.config.lifetime
         observations[:, bits + 3] = self._last_reward
@@ -112,13 +113,13 @@ class CueDynamics:
 
     def info(self) -> dict[str, Ints]:
         """Return fresh arrays, shape (num_envs,) each; see the environments."""
-        now = self._everyone, self.steps
+        now = self._row + self.steps
         info = {
-            "trial": self.lives.trial[now] + np.int64(1),
+            "trial": self.lives.trial.take(now) + 1,
             "answers": self.answers.copy(),
             "hits": self.hits.copy(),
-            "cue": self.lives.cue[now].astype(np.int64),
-            "right_action": self.lives.right[now].astype(np.int64),
+            "cue": self.lives.cue.take(now),
+            "right_action": self.lives.right.take(now),
         }
         if isinstance(self.config, CueRewardConfig):
             info["target"] = self.lives.hidden[:, 0].copy()

@@ -6,7 +6,6 @@ No action changes what comes next, so that a lifetime can be drawn as a whole: i
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from plastic_rl.envs.base import Bools, Ints, Observations
 from plastic_rl.envs.cues.config import AnyCueConfig, CueActionConfig, CueConfig, CueRewardConfig
@@ -15,8 +14,6 @@ from plastic_rl.envs.streams import Keys, below, draw
 # The streams that a lifetime's random stream is split into.
 _CUES, _HIDDEN, _BLANKS, _PRESENT, _CHOICE, _ORDER = range(6)
 _LAST = np.uint64(2**64 - 1)  # sorts behind every draw, but for one in 2**64
-
-Steps = npt.NDArray[np.int32]
 
 
 class Lifetimes(NamedTuple):
@@ -33,10 +30,10 @@ class Lifetimes(NamedTuple):
 
     codes: Observations
     hidden: Ints
-    cue: Steps
+    cue: Ints
     go: Bools
-    trial: Steps
-    right: Steps
+    trial: Ints
+    right: Ints
 
 
 def draw_lifetimes(config: AnyCueConfig, lives: Keys) -> Lifetimes:
@@ -83,14 +80,14 @@ def _cue_reward(config: CueRewardConfig, lives: Keys, codes: Observations) -> Li
     lengths = config.shortest_trial + blanks
     starts = lengths.cumsum(axis=1) - lengths
     rows = np.arange(len(lives))[:, None]
-    cue = np.full((len(lives), count * (config.shortest_trial + config.blanks)), -1, dtype=np.int32)
+    cue = np.full((len(lives), count * (config.shortest_trial + config.blanks)), -1, dtype=np.int64)
     cue[rows[..., None], starts[..., None] + 1 + places] = chosen
     go = np.zeros(cue.shape, dtype=np.bool_)
     go[rows, starts + lengths - 2] = True
-    begins = np.zeros(cue.shape, dtype=np.int32)
+    begins = np.zeros(cue.shape, dtype=np.int64)
     begins[rows, starts] = 1
-    trial = begins[:, : config.lifetime].cumsum(axis=1, dtype=np.int32) - np.int32(1)
-    right = np.take_along_axis(present.astype(np.int32), trial.astype(np.int64), axis=1)
+    trial = begins[:, : config.lifetime].cumsum(axis=1) - 1
+    right = np.take_along_axis(present, trial, axis=1)
     return _padded(codes, target[:, None], cue[:, : config.lifetime], go[:, : config.lifetime], trial, right)
 
 
@@ -100,16 +97,16 @@ def _cue_action(config: CueActionConfig, lives: Keys, codes: Observations) -> Li
     hidden = below(draw(draw(lives, _HIDDEN)[:, None], np.arange(config.cues)), config.actions)
     draws = np.arange(count).reshape(config.meetings, config.cues)
     order = draw(draw(lives, _ORDER)[:, None, None], draws).argsort(axis=-1).reshape(len(lives), count)
-    cue = np.full((len(lives), config.lifetime), -1, dtype=np.int32)
+    cue = np.full((len(lives), config.lifetime), -1, dtype=np.int64)
     cue[:, ::length] = order
     go = np.zeros(cue.shape, dtype=np.bool_)
     go[:, config.delay :: length] = True
-    trial = np.broadcast_to(np.arange(config.lifetime) // length, cue.shape).astype(np.int32)
-    right = np.take_along_axis(hidden, order, axis=1).repeat(length, axis=1).astype(np.int32)
+    trial = np.broadcast_to(np.arange(config.lifetime) // length, cue.shape)
+    right = np.take_along_axis(hidden, order, axis=1).repeat(length, axis=1)
     return _padded(codes, hidden, cue, go, trial, right)
 
 
-def _padded(codes: Observations, hidden: Ints, cue: Steps, go: Bools, trial: Steps, right: Steps) -> Lifetimes:
+def _padded(codes: Observations, hidden: Ints, cue: Ints, go: Bools, trial: Ints, right: Ints) -> Lifetimes:
     """Add the blank step after the last one, in which the last reward is seen; it belongs to the last trial."""
     end = ((0, 0), (0, 1))
     return Lifetimes(

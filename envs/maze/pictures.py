@@ -13,7 +13,6 @@ from plastic_rl.envs.drawing import (
     FAINT,
     FLOOR,
     GRID,
-    INK,
     OVERSAMPLING,
     PAPER,
     RED,
@@ -21,6 +20,7 @@ from plastic_rl.envs.drawing import (
     Color,
     Frame,
     as_frame,
+    draw_figures,
     draw_text,
     load_pygame,
     margins,
@@ -279,22 +279,12 @@ def _centre(place: Cell, cell: int) -> Cell:
 def _draw_strip(pygame: ModuleType, canvas: Any, state: MazeState, area: Any, signs: "Signs") -> None:
     """Draw the elapsed share of the lifetime, the numbers and the legend."""
     unit = area.width / TARGET_WIDTH
-    bar = pygame.Rect(area.left, area.top, area.width, max(2, round(5 * unit)))
-    pygame.draw.rect(canvas, GRID, bar, border_radius=bar.height)
-    done = bar.copy()
-    done.width = round(bar.width * min(1.0, state.step / state.lifetime))
-    if done.width:
-        pygame.draw.rect(canvas, AGENT, done, border_radius=bar.height)
-
     figures = (
-        ("STEP", f"{state.step} / {state.lifetime}"),
-        ("RETURN", tenths(state.total_reward)),
-        ("HITS", f"{state.hits}"),
+        (0.0, "STEP", f"{state.step} / {state.lifetime}"),
+        (0.27, "RETURN", tenths(state.total_reward)),
+        (0.48, "HITS", f"{state.hits}"),
     )
-    for place, (name, value) in zip((0.0, 0.27, 0.48), figures, strict=True):
-        left = area.left + round(place * area.width)
-        canvas.blit(draw_text(pygame, name, 12 * unit, FAINT), (left, area.top + round(20 * unit)))
-        canvas.blit(draw_text(pygame, value, 23 * unit, INK), (left, area.top + round(37 * unit)))
+    draw_figures(pygame, canvas, area, state.step / state.lifetime, figures)
     _draw_legend(pygame, canvas, area.move(round(0.66 * area.width), round(19 * unit)), unit, signs)
 
 
