@@ -299,7 +299,9 @@ def test_no_run_named_and_no_agent_in_the_package(refused, words):
 
 def test_play_against_an_agent_of_another_task(refused, call):
     assert call("maze", "--env", "CartPole-v1", *OTHER, "--out", "pole")[0] == 0
-    assert "pole is of CartPole-v1: expected an agent of a maze" in refused("play", "pole", code=2)
+    assert "CartPole-v1 cannot be played: it does not say which key" in refused("play", "pole", code=2)
+    error = refused("play", "pole", "--env", "PlasticRL/CueReward-v0", code=2)
+    assert "the agent of pole does not fit PlasticRL/CueReward-v0: leave out --env" in error
     assert "there is no folder nowhere" in refused("play", "nowhere", code=1)
 
 
@@ -309,6 +311,9 @@ def test_play_against_an_agent_of_another_task(refused, call):
         ([], 1, "no window can be opened: there is no display"),
         (["--size", "4"], 2, "size is 4: expected an odd whole number"),
         (["--seed", "-3"], 2, "--seed is -3"),
+        (["--env", "PlasticRL/GridMaze-v0", "--random-walls"], 2, "--random-walls chooses the environment"),
+        (["--env", "PlasticRL/CueAction-v0", "--size", "7"], 2, "CueAction has no setting 'size'"),
+        (["--env", "Maze-v9"], 2, "--env Maze-v9: "),
     ],
 )
 def test_play_that_cannot_be(refused, words, code, says):

@@ -209,21 +209,21 @@ def test_play_lets_the_agent_live_the_same_lifetime(screen, call, trained, monke
     lived = []
     drive, replay = playing._drive, playing._replay
 
-    def driven(window, env, seed, config):
-        over = drive(window, env, seed, config)
+    def driven(window, env, seed, shown):
+        over = drive(window, env, seed, shown)
         lived.append(env)
         return over
 
     def replayed(agent, env, seed):
         states = replay(agent, env, seed)
-        own = playing._maze(lived[-1])
+        own = playing._now(lived[-1])
         assert (states[0].walls == own.walls).all()
         assert states[0].goal == own.goal
         assert states[0].step == 0
         assert states[-1].step == states[-1].lifetime == own.step
         env.reset(seed=seed)
         lived[-1].reset(seed=seed)
-        assert states[0].agent == playing._maze(lived[-1]).agent
+        assert states[0].agent == playing._now(lived[-1]).agent
         for action in range(4):  # the streams of what happens after a hit are the same, too
             ours, theirs = (e.unwrapped.dynamics._teleport_stream.tolist() for e in (lived[-1], env))
             assert ours == theirs
@@ -260,3 +260,69 @@ def test_play_takes_the_trained_agent_of_the_package(screen, call, trained, monk
     code, out, _ = call("play", "--lifetime", 1)
     assert code == 0
     assert "the agent, in the same lifetime: return" in out
+
+
+CUES = ("play", "--env", "PlasticRL/CueReward-v0", "--lifetime", 13)
+
+
+def right_answers(env_id, **kwargs):
+    """Return what to press at each step of the first lifetime that is played: None where nothing counts."""
+    env = gym.make(env_id, **kwargs)
+    _, info = env.reset(seed=FRESH)
+    over = False
+    while not over:
+        yield str(info["right_action"]) if env.unwrapped.snapshot().awaits_action else "space"
+        _, _, over, _, info = env.step(0)
+
+
+@pytest.mark.parametrize("answers", ["01", "ny"])
+def test_play_takes_answers_to_cues(screen, call, answers):
+    keys, shown = screen
+    keys += [answers[int(key)] if key in "01" else key for key in right_answers("PlasticRL/CueReward-v0", lifetime=13)]
+    keys += [None, "q"]
+    code, out, error = call(*CUES)
+    assert (code, error) == (0, "")
+    assert "Y: the target was shown" in out
+    assert "there will be no comparison" in out
+    answered = sum(key != "space" for key in keys[:13])
+    assert answered
+    assert f"lifetime over: return {answered:.1f}, hits {answered}" in out
+    titles = [title for title, _, _ in shown]
+    assert sum("GO: was the target shown?" in title for title in titles) == answered
+    assert any("right" in title for title in titles)
+    assert "over" in titles[-1]
+
+
+def test_play_with_other_keys(screen, call):
+    """Only space goes on where no answer counts, and only an answer at the go signal."""
+    keys, shown = screen
+    keys += ["y", "n", "1", None, "space", "space", "r", "space"]
+    assert call(*CUES)[0] == 0
+    seen = pictures(shown)
+    assert len(set(seen[:5])) == 1
+    assert len(set(seen[4:8])) == 3 + (seen[7] != seen[0])
+    words = ("play", "--env", "PlasticRL/CueAction-v0")
+    before = len(shown)
+    keys += [None] * (before - len(keys)) + ["space", "up", "3", None]
+    assert call(*words)[0] == 0
+    seen = pictures(shown)[before:]
+    assert seen[0] == seen[1] == seen[2] != seen[3]
+
+
+def test_play_goes_on_by_itself_where_no_answer_counts(screen, call, monkeypatch):
+    monkeypatch.setattr(playing, "PAUSE", 2.5 / playing.FPS)
+    keys, shown = screen
+    first = next(step for step, key in enumerate(right_answers("PlasticRL/CueReward-v0", lifetime=13)) if key in "01")
+    keys += [None] * (3 * first + 12)
+    assert call(*CUES)[0] == 0
+    seen = pictures(shown)
+    changed = [step for step, (a, b) in enumerate(pairwise(seen), 1) if a != b]
+    assert changed == [3 * step for step in range(1, first + 1)]  # and then it waits
+    assert "GO" in shown[-1][0]
+
+
+def test_play_shows_of_cues_what_is_asked_for(screen, call):
+    _, shown = screen
+    for words in ([], ["--full-view"], ["--show-goal"]):
+        assert call(*CUES, *words)[0] == 0
+    assert len(set(pictures(shown))) == 3
