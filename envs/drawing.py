@@ -25,6 +25,11 @@ BLUE: Color = (37, 99, 235)
 RED: Color = (217, 72, 43)
 GREEN: Color = (22, 148, 84)
 AMBER: Color = (245, 180, 40)
+PALE_GREEN: Color = (220, 244, 230)
+PALE_RED: Color = (252, 228, 221)
+PALE_AMBER: Color = (254, 243, 214)
+# All of them; files with few colours keep these.
+PALETTE = (PAPER, FLOOR, GRID, INK, FAINT, BLUE, GREEN, RED, AMBER, PALE_GREEN, PALE_RED, PALE_AMBER)
 
 # Shapes are drawn this many times too large and scaled down, which smooths their edges.
 OVERSAMPLING = 3

@@ -13,6 +13,9 @@ from plastic_rl.envs.drawing import (
     GRID,
     INK,
     OVERSAMPLING,
+    PALE_AMBER,
+    PALE_GREEN,
+    PALE_RED,
     PAPER,
     RED,
     TARGET_WIDTH,
@@ -30,7 +33,6 @@ from plastic_rl.text import tenths
 __all__ = ["CueState", "cue_text", "draw_cues"]
 
 _DARK, _LIGHT = INK, (219, 225, 234)  # bits that are 1, and all others
-_GO, _WON, _LOST = (254, 243, 214), (220, 244, 230), (252, 228, 221)  # grounds
 _LINE = (203, 211, 222)
 
 # Places and sizes in a picture of the usual width.
@@ -206,7 +208,11 @@ class _Page:
 
     def finish(self) -> Any:
         """Return the surface."""
-        canvas = self.pygame.transform.smoothscale(self._shapes, self._extent)
+        canvas = self.pygame.Surface(self._extent)
+        canvas.fill(PAPER)
+        shapes = self.pygame.transform.smoothscale(self._shapes, self._extent)
+        shapes.set_colorkey(shapes.get_at((0, 0)))  # scaling makes paper a shade darker
+        canvas.blit(shapes, (0, 0))
         for text, place in self._words:
             canvas.blit(text, place)
         return canvas
@@ -223,9 +229,9 @@ def _draw_now(page: _Page, state: CueState) -> None:
     page.say("SHOWN NOW", 0, 0, 17, FAINT)
     fill, line = FLOOR, _LINE
     if state.go:
-        fill, line = _GO, AMBER
+        fill, line = PALE_AMBER, AMBER
     elif state.told:
-        fill, line = (_WON, GREEN) if state.right[-1] else (_LOST, RED)
+        fill, line = (PALE_GREEN, GREEN) if state.right[-1] else (PALE_RED, RED)
     page.box(0, 18, _CARD, _CARD, fill, line, 3)
     middle = _CARD / 2
     if state.cue >= 0:
@@ -278,7 +284,7 @@ def _draw_lifetime(page: _Page, state: CueState, shown: Shown) -> None:
         now = number == state.cue and shown != "observed"
         target = everything and label == "target"
         line = RED if target else AMBER if now else _LINE
-        page.box(x, y, tile, tile, _GO if now else FLOOR, line, 3 if target or now else 1.5)
+        page.box(x, y, tile, tile, PALE_AMBER if now else FLOOR, line, 3 if target or now else 1.5)
         if everything or (shown == "scene" and number in state.met):
             pad = max(3, 0.1 * tile)
             _draw_code(page, code, x + pad, y + pad, tile - 2 * pad, tile - 2 * pad)

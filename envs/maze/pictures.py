@@ -14,6 +14,7 @@ from plastic_rl.envs.drawing import (
     FLOOR,
     GRID,
     OVERSAMPLING,
+    PALE_AMBER,
     PAPER,
     RED,
     TARGET_WIDTH,
@@ -33,9 +34,8 @@ __all__ = ["MazeState", "draw_maze", "draw_view", "maze_text"]
 
 Cell = tuple[int, int]
 
-AGENT, GOAL, VIEW = BLUE, RED, AMBER
+AGENT, GOAL, VIEW, VIEW_FLOOR = BLUE, RED, AMBER, PALE_AMBER
 WALL: Color = (52, 64, 84)
-VIEW_FLOOR: Color = (254, 243, 214)
 _FOG: Color = (198, 205, 216)
 
 # Lines and corners stop growing with the cells at this size (pixels), or small mazes would look clumsy.

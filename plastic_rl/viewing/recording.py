@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from plastic_rl.agents import RecurrentAgent
-from plastic_rl.envs.drawing import Frame
+from plastic_rl.envs.drawing import PALETTE, Frame
 from plastic_rl.errors import UserError
 from plastic_rl.figures.animation import write_gif
 from plastic_rl.viewing.lifetime import Lifetime, rehearse
@@ -38,7 +39,7 @@ def write_lifetime(
             scene = Scene(env, rehearse(agent, env, seed, deterministic), WIDTH)
             torch.manual_seed(seed)
             frames = _frames(scene, Lifetime(agent, env, seed, deterministic))
-        write_gif(path, frames, fps, SCALE)
+        write_gif(path, frames, fps, np.concatenate([SCALE, np.array(PALETTE, np.uint8)]))
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -293,6 +293,20 @@ def test_play_takes_answers_to_cues(screen, call, answers):
     assert "over" in titles[-1]
 
 
+def test_play_lets_an_agent_answer_in_the_same_lifetime(screen, call):
+    words = [word for word in SMALL if word not in ("--size", "7")]
+    assert call("maze", *words, "--env", "PlasticRL/CueReward-v0", "--lifetime", 13, "--out", "cues")[0] == 0
+    keys, shown = screen
+    keys += [*right_answers("PlasticRL/CueReward-v0", lifetime=13), None, None, "q"]
+    code, out, error = call("play", "cues")
+    assert (code, error) == (0, "")
+    assert "; the agent, in the same lifetime: return" in out
+    wide = [picture for title, _, picture in shown if "over" in title]
+    assert len(wide) == 3
+    assert wide[0].shape[1] == 2 * shown[0][2].shape[1]
+    assert (wide[0] != wide[1]).any()
+
+
 def test_play_with_other_keys(screen, call):
     """Only space goes on where no answer counts, and only an answer at the go signal."""
     keys, shown = screen
