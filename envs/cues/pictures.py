@@ -252,13 +252,13 @@ def _draw_trial(page: _Page, state: CueState) -> None:
     left = _CARD + 24
     page.say(f"TRIAL {state.trial}", left, 0, 17, FAINT)
     page.say(state.question, left, 26, 24, INK)
+    if not state.right:
+        return
     page.say("LAST ANSWER", left, 84, 17, FAINT)
     page.say("RESULT", left, 160, 17, FAINT)
-    color = FAINT
-    if state.told:
-        color = GREEN if state.right[-1] else RED
-    page.say(state.answer or "-", left, 104, 38, INK if state.told else FAINT)
-    page.say(state.result or "-", left, 180, 38, color)
+    color = GREEN if state.right[-1] else RED
+    page.say(state.answer, left, 104, 38, INK if state.told else FAINT)
+    page.say(state.result, left, 180, 38, color if state.told else FAINT)
 
 
 def _draw_lifetime(page: _Page, state: CueState, shown: Shown) -> None:

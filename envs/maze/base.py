@@ -97,8 +97,9 @@ class MazeEnv(Maze, SingleEnv):
         Raises:
             gymnasium.error.ResetNeeded: no lifetime has begun.
         """
-        self.snapshot()
-        return self._snapshot(0)
+        state = self.snapshot()
+        assert isinstance(state, MazeState)
+        return state
 
 
 class MazeVectorEnv(Maze, BatchEnv):
@@ -110,5 +111,6 @@ class MazeVectorEnv(Maze, BatchEnv):
         Raises:
             gymnasium.error.ResetNeeded: no lifetime has begun.
         """
-        self.snapshot(index)
-        return self._snapshot(index)
+        state = self.snapshot(index)
+        assert isinstance(state, MazeState)
+        return state

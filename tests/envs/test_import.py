@@ -23,7 +23,10 @@ def test_stepping_an_env_is_light():
         "env = gym.make('plastic_rl:PlasticRL/RandomMaze-v0', render_mode='ansi')\n"
         "env.reset(seed=0); env.step(1); env.render()\n"
         "env = gym.make_vec('PlasticRL/GridMaze-v0', num_envs=3); env.reset(seed=0); env.step([0, 1, 2])\n"
-        "env.oracle_return(); env.close()"
+        "env.oracle_return(); env.close()\n"
+        "env = gym.make('PlasticRL/CueAction-v0', render_mode='ansi'); env.reset(seed=0); env.step(1); env.render()\n"
+        "env = gym.make_vec('PlasticRL/CueReward-v0', num_envs=3); env.reset(seed=0); env.step([0, 1, 0])\n"
+        "env.oracle_return()"
     )
     assert not HEAVY & loaded
 
