@@ -206,7 +206,9 @@ class BatchEnv(Family, VectorEnv[Observations, Ints, npt.NDArray[Any]]):
 
     def _infos(self, mask: Bools) -> dict[str, Any]:
         infos: dict[str, Any] = self.dynamics.info()
-        return infos | {f"_{name}": mask.copy() for name in infos}
+        for name in tuple(infos):
+            infos[f"_{name}"] = mask.copy()
+        return infos
 
     def _final(self, ended: Bools) -> dict[str, Any]:
         """Return what Gymnasium keeps of lifetimes that end in a step and are followed by a new one at once."""
