@@ -2,7 +2,10 @@
 
 from typing import Literal, get_args
 
-RuleName = Literal["hebb", "oja", "clip"]
+RuleName = Literal["hebb", "oja", "clip", "soft_clip"]
+Modulation = Literal["simple", "retroactive"]  # what a modulator sets: the rule's rate, or the eligibility's
+FanOut = Literal["none", "neuron"]  # how a modulator reaches the neurons: alike, or by a gain and an offset of each
+ModulatorNonlinearity = Literal["tanh", "sigmoid"]
 Alpha = Literal["connection", "neuron", "shared"]  # one plasticity coefficient per connection, per neuron, or for all
 Nonlinearity = Literal["tanh", "relu"]
 Engine = Literal["auto", "reference", "fused", "traceless"]
@@ -15,6 +18,9 @@ Drive = Literal["clamp", "add"]  # how a pattern reaches the neurons that it is 
 Ablation = Literal["trace_zero", "alpha_zero"]
 
 RULES: tuple[RuleName, ...] = get_args(RuleName)
+MODULATIONS: tuple[Modulation, ...] = get_args(Modulation)
+FAN_OUTS: tuple[FanOut, ...] = get_args(FanOut)
+MODULATOR_NONLINEARITIES: tuple[ModulatorNonlinearity, ...] = get_args(ModulatorNonlinearity)
 ALPHAS: tuple[Alpha, ...] = get_args(Alpha)
 NONLINEARITIES: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
 ENGINES: tuple[Engine, ...] = get_args(Engine)

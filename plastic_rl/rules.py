@@ -8,10 +8,12 @@ Shapes, with any leading batch dimensions ``(...)``:
     trace: ``(..., N_pre, N_post)``, the Hebbian trace of every connection, index order ``[pre i, post j]``.
     pre: ``(..., N_pre)``, the presynaptic activity of the previous step: ``x_i(t-1)``.
     post: ``(..., N_post)``, the postsynaptic activity of this step: ``x_j(t)``.
-    eta: scalar tensor or float, the learning rate of the trace.
+    eta: the learning rate of the trace: a float, a scalar tensor, or one that broadcasts to ``(..., 1, N_post)``: one
+        for each neuron, as a modulator makes it.
 
 Sources: Miconi, Stanley and Clune, "Differentiable plasticity", ICML 2018 (arXiv:1804.02464) for ``hebb`` and
-``oja``; Miconi et al., "Backpropamine", ICLR 2019 (arXiv:2002.10585) for ``clip``.
+``oja``; Miconi et al., "Backpropamine", ICLR 2019 (arXiv:2002.10585) for ``clip``, ``soft_clip`` (in its code) and
+:class:`Retroactive`.
 """
 
 from abc import ABC, abstractmethod
@@ -55,15 +57,27 @@ class TraceRule(Rule):
         return {"trace": self(traces["trace"], pre, post, eta)}
 
 
+class ProductRule(TraceRule):
+    """A rule that writes the product of pre and post activity; it may write an eligibility trace in its place."""
+
+    @abstractmethod
+    def write(self, trace: Tensor, product: Tensor, eta: Tensor | float) -> Tensor:
+        """Return the trace after ``product``, shaped like the trace, was written with the rate ``eta``."""
+
+    def __call__(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor | float) -> Tensor:
+        """See :class:`TraceRule`."""
+        return self.write(trace, pre.unsqueeze(-1) * post.unsqueeze(-2), eta)
+
+
 @dataclass(frozen=True)
-class Hebb(TraceRule):
+class Hebb(ProductRule):
     """Hebbian trace with decay (paper, eq. 2): ``(1 - eta) trace + eta pre_i post_j``."""
 
     name: ClassVar[str] = "hebb"
 
-    def __call__(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor | float) -> Tensor:
-        """See :class:`TraceRule`."""
-        return (1 - eta) * trace + eta * (pre.unsqueeze(-1) * post.unsqueeze(-2))
+    def write(self, trace: Tensor, product: Tensor, eta: Tensor | float) -> Tensor:
+        """See :class:`ProductRule`."""
+        return (1 - eta) * trace + eta * product
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ class Oja(TraceRule):
 
 
 @dataclass(frozen=True)
-class Clip(TraceRule):
+class Clip(ProductRule):
     """Hebbian trace without decay, kept within ``[-bound, bound]`` (Backpropamine).
 
     Raises:
@@ -93,9 +107,58 @@ class Clip(TraceRule):
         """Check the bound."""
         check_at_least("bound", self.bound, 0)
 
-    def __call__(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor | float) -> Tensor:
-        """See :class:`TraceRule`."""
-        return (trace + eta * (pre.unsqueeze(-1) * post.unsqueeze(-2))).clamp(-self.bound, self.bound)
+    def write(self, trace: Tensor, product: Tensor, eta: Tensor | float) -> Tensor:
+        """See :class:`ProductRule`."""
+        return (trace + eta * product).clamp(-self.bound, self.bound)
+
+
+@dataclass(frozen=True)
+class SoftClip(ProductRule):
+    """Hebbian trace whose changes shrink as it comes near to 1 or -1 (Backpropamine's code).
+
+    ``(1 - |d|) trace + d`` with ``d = eta pre_i post_j``, which is ``trace + max(d, 0) (1 - trace) + min(d, 0)
+    (1 + trace)``.
+    """
+
+    name: ClassVar[str] = "soft_clip"
+
+    def write(self, trace: Tensor, product: Tensor, eta: Tensor | float) -> Tensor:
+        """See :class:`ProductRule`."""
+        change = eta * product
+        return (1 - change.abs()) * trace + change
+
+
+@dataclass(frozen=True)
+class Retroactive(Rule):
+    """Retroactive modulation (Backpropamine): what was active together is noted, and written when a signal comes.
+
+    ``trace`` is written by ``rule`` with the present rate, which a modulator makes, from the ``eligibility`` before
+    this step. Then ``eligibility <- (1 - decay) eligibility + decay pre_i post_j``.
+
+    Args:
+        rule: how the trace is written.
+        decay: scalar, the learning rate of the eligibility trace; the paper's eta.
+
+    Raises:
+        ValueError: the rule writes more than a product of activities, as Oja's does.
+    """
+
+    name: ClassVar[str] = "retroactive"
+    traces: ClassVar[tuple[str, ...]] = ("trace", "eligibility")
+    rule: ProductRule
+    decay: Tensor | float
+
+    def __post_init__(self) -> None:
+        """Check the rule."""
+        check_retroactive(self.rule)
+
+    def step(self, traces: Mapping[str, Tensor], pre: Tensor, post: Tensor, eta: Tensor | float) -> dict[str, Tensor]:
+        """See :class:`Rule`."""
+        eligibility = traces["eligibility"]
+        return {
+            "trace": self.rule.write(traces["trace"], eligibility, eta),
+            "eligibility": Hebb()(eligibility, pre, post, self.decay),
+        }
 
 
 @dataclass(frozen=True)
@@ -114,7 +177,9 @@ class FunctionRule(TraceRule):
         return self.function(trace, pre, post, eta)
 
 
-BUILT_IN: dict[str, type[TraceRule]] = {rule.name: rule for rule in (Hebb, Oja, Clip)}  # those that choices.py lists
+BUILT_IN: dict[str, type[TraceRule]] = {
+    rule.name: rule for rule in (Hebb, Oja, Clip, SoftClip)
+}  # those that choices.py lists
 
 
 def get_rule(rule: str | Rule | RuleFunction) -> TraceRule:
@@ -133,6 +198,16 @@ def get_rule(rule: str | Rule | RuleFunction) -> TraceRule:
         return FunctionRule(rule)
     check_choice("rule", rule, RULES, ", or a function")
     return BUILT_IN[rule]()
+
+
+def check_retroactive(rule: Rule) -> None:
+    """Raise ValueError if a rule cannot write an eligibility trace."""
+    if not isinstance(rule, ProductRule):
+        able = ", ".join(name for name, kind in BUILT_IN.items() if issubclass(kind, ProductRule))
+        raise ValueError(
+            f"the rule {rule.name} has no retroactive modulation: expected one of {able}, which write the product of "
+            "two activities"
+        )
 
 
 def step_traces(

@@ -11,7 +11,8 @@ from plastic_rl.modules.batching import Layout, layout_of, unpack_state
 from plastic_rl.modules.connections import PlasticConnections
 from plastic_rl.modules.stepping import ModuleStepper, Stepper, check_step
 from plastic_rl.ops.engines import why_not_fused
-from plastic_rl.ops.rnn import PlasticState, plastic_rnn
+from plastic_rl.ops.rnn import plastic_rnn
+from plastic_rl.ops.state import PlasticState
 from plastic_rl.rules import Rule, RuleFunction
 
 

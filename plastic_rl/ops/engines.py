@@ -1,6 +1,6 @@
 """The engines that compute a sequence, in order of preference, and why each may refuse one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -9,26 +9,12 @@ from torch.autograd import forward_ad
 
 from plastic_rl import choices
 from plastic_rl.ops import reference, traceless
+from plastic_rl.ops.arguments import Arguments
 from plastic_rl.rules import BUILT_IN, Hebb, TraceRule
 
 TRACELESS_FROM = 4  # neurons per step with a free neuron from which the traceless engine is the faster one
 
-Result = tuple[Tensor, Tensor, Tensor]  # outputs (T, B, N), last hidden state (B, N), last trace (B, N, N)
-
-
-class Arguments(NamedTuple):
-    """The arguments of ``plastic_rnn`` after its checks."""
-
-    u: Tensor
-    w: Tensor
-    alpha: Tensor
-    eta: Tensor
-    hidden: Tensor
-    trace: Tensor
-    rule: TraceRule
-    nonlinearity: str
-    clamp: Tensor | None
-    episode_start: Tensor | None
+Result = tuple[Tensor, Mapping[str, Tensor]]  # outputs (T, B, N), and the state after the last step, by name
 
 
 class Engine(NamedTuple):
@@ -55,13 +41,17 @@ def why_not_fused(u: Tensor, rule: TraceRule) -> str:
     return ""
 
 
-def why_not_traceless(alpha: Tensor, rule: TraceRule, episode_start: Tensor | None) -> str:
-    """Say why the traceless engine cannot take this alpha, rule or episode_start; empty if it can."""
-    if type(rule) is not Hebb:
+def why_not_traceless(a: Arguments) -> str:
+    """Say why the traceless engine cannot compute a sequence; empty if it can."""
+    if type(a.rule) is not Hebb:
         return "knows the rule hebb only"
-    if alpha.ndim > 1 and alpha.shape[-2] != 1:
+    if a.alpha.ndim > 1 and a.alpha.shape[-2] != 1:
         return "takes one alpha for all connections, or one per post neuron, and not one per connection"
-    if episode_start is not None:
+    if a.modulated:
+        return "takes one eta for all neurons and steps, and no modulation"
+    if a.gates is not None:
+        return "knows no LSTM"
+    if a.episode_start is not None:
         return "runs one episode in a sequence and takes no episode_start"
     return ""
 
@@ -102,28 +92,27 @@ def _traceless_pays(a: Arguments) -> bool:
 
 
 def _run_traceless(a: Arguments) -> Result:
-    return traceless.sequence(a.u, a.w, a.alpha, a.eta, a.hidden, a.trace, a.nonlinearity, a.clamp)
+    hidden, trace = a.state["hidden"], a.state["trace"]
+    outputs, hidden, trace = traceless.sequence(a.u, a.w, a.alpha, a.eta, hidden, trace, a.nonlinearity, a.clamp)
+    return outputs, {"hidden": hidden, "trace": trace}
+
+
+def _why_not_yet(a: Arguments) -> str:
+    if a.modulated or a.gates is not None or a.rule.name == "soft_clip":
+        return "cannot do this yet"
+    return why_not_fused(a.u, a.rule)
 
 
 def _run_fused(a: Arguments) -> Result:
     from plastic_rl.ops.cpu import autograd  # loads Numba
 
-    return autograd.sequence(
-        a.u, a.w, a.alpha, a.eta, a.hidden, a.trace, a.rule, a.nonlinearity, a.clamp, a.episode_start
-    )
+    return autograd.sequence(a)
 
 
-def _run_reference(a: Arguments) -> Result:
-    outputs, hidden, traces = reference.sequence(
-        a.u, a.w, a.alpha, a.eta, a.hidden, {"trace": a.trace}, a.rule, a.nonlinearity, a.clamp, a.episode_start
-    )
-    return outputs, hidden, traces["trace"]
-
-
-REFERENCE = Engine("reference", lambda a: "", lambda a: True, _run_reference)
+REFERENCE = Engine("reference", lambda a: "", lambda a: True, reference.sequence)
 # In the order in which "auto" tries them.
 ENGINES = (
-    Engine("traceless", lambda a: why_not_traceless(a.alpha, a.rule, a.episode_start), _traceless_pays, _run_traceless),
-    Engine("fused", lambda a: why_not_fused(a.u, a.rule), lambda a: True, _run_fused),
+    Engine("traceless", why_not_traceless, _traceless_pays, _run_traceless),
+    Engine("fused", _why_not_yet, lambda a: True, _run_fused),
     REFERENCE,
 )

@@ -5,42 +5,56 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from plastic_rl.rules import Rule, step_traces
+from plastic_rl.ops.arguments import Arguments
+from plastic_rl.rules import ProductRule, Retroactive, Rule, step_traces
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
 
 
-def sequence(
-    u: Tensor,
-    w: Tensor,
-    alpha: Tensor,
-    eta: Tensor,
-    hidden: Tensor,
-    traces: Mapping[str, Tensor],
-    rule: Rule,
-    nonlinearity: str,
-    clamp: Tensor | None,
-    episode_start: Tensor | None,
-) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
-    """Run eq. 1 and a rule over a whole sequence. Shapes are those of ``plastic_rl.ops.plastic_rnn``.
-
-    traces: all ``(B, N, N)`` tensors that the rule carries, by name. All are zero at an episode's start.
+def sequence(a: Arguments) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """Run eq. 1 and a rule over a whole sequence.
 
     Returns:
-        The outputs (T, B, N), the last hidden state (B, N) and the last traces, by name.
+        The outputs (T, B, N) and the last state, by name.
     """
-    activation = ACTIVATIONS[nonlinearity]
-    outputs = []
-    for t in range(u.shape[0]):
-        if episode_start is not None:
-            start = episode_start[t]
-            hidden = torch.where(start[:, None], 0.0, hidden)
-            traces = {name: torch.where(start[:, None, None], 0.0, trace) for name, trace in traces.items()}
-        recurrent = (hidden.unsqueeze(1) @ (w + alpha * traces["trace"])).squeeze(1)
-        x = activation(u[t] + recurrent)
-        if clamp is not None:
-            x = torch.where(clamp[t].isnan(), x, clamp[t])
-        traces = step_traces(rule, traces, hidden, x, eta)
-        hidden = x
+    rule: Rule = a.rule
+    if a.retroactive:
+        assert isinstance(a.rule, ProductRule)
+        rule = Retroactive(a.rule, a.eta)
+    state, outputs = dict(a.state), []
+    for t in range(a.u.shape[0]):
+        if a.episode_start is not None:
+            start = a.episode_start[t]
+            for name, part in state.items():
+                state[name] = torch.where(start.view(-1, *[1] * (part.ndim - 1)), 0.0, part)
+        before = state["hidden"]
+        recurrent = (before.unsqueeze(1) @ (a.w + a.alpha * state["trace"])).squeeze(1)
+        if a.gates is None:
+            x = post = ACTIVATIONS[a.nonlinearity](a.u[t] + recurrent)
+            if a.clamp is not None:
+                x = post = torch.where(a.clamp[t].isnan(), x, a.clamp[t])
+        else:
+            x, post, state["cell"] = _through_gates(a.u[t], recurrent, before @ a.gates, state["cell"])
+        traces = {name: state[name] for name in rule.traces}
+        state |= step_traces(rule, traces, before, post, _rate(a, t, x))
+        state["hidden"] = x
         outputs.append(x)
-    return torch.stack(outputs), hidden, traces
+    return torch.stack(outputs), state
+
+
+def _through_gates(u: Tensor, recurrent: Tensor, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Take one step of an LSTM; return the output, the cells' input, which is the traces' post, and the cells."""
+    ui, uf, ug, uo = u.chunk(4, -1)
+    take, keep, show = gates.chunk(3, -1)
+    new = torch.tanh(ug + recurrent)
+    cell = (uf + keep).sigmoid() * cell + (ui + take).sigmoid() * new
+    return (uo + show).sigmoid() * cell.tanh(), new, cell
+
+
+def _rate(a: Arguments, t: int, x: Tensor) -> Tensor:
+    """Return the rate of step t: the scalar eta, or ``(B, 1, N)`` or ``(B, 1, 1)``."""
+    if a.rates is not None:
+        return a.rates[t].unsqueeze(-2)
+    if a.modulation is not None:
+        return a.modulation.rates(a.modulation.signal_of(x)).unsqueeze(-2)
+    return a.eta

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plastic_rl.ops.arguments import Arguments
 from plastic_rl.ops.cpu import kernels
 from plastic_rl.ops.cpu.blocks import Plan
 from plastic_rl.ops.cpu.compilation import announce
@@ -266,33 +267,23 @@ def replayed(
     return outputs
 
 
-def sequence(
-    u: Tensor,
-    w: Tensor,
-    alpha: Tensor,
-    eta: Tensor,
-    hidden: Tensor,
-    trace: Tensor,
-    rule: TraceRule,
-    nonlinearity: str,
-    clamp: Tensor | None,
-    episode_start: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Run eq. 1 and a rule over a whole sequence with the kernels. Shapes are those of ``plastic_rl.ops.plastic_rnn``.
+def sequence(a: Arguments) -> tuple[Tensor, dict[str, Tensor]]:
+    """Run eq. 1 and a rule over a whole sequence with the kernels.
 
     Returns:
-        The outputs (T, B, N), the last hidden state (B, N) and the last trace (B, N, N).
+        The outputs (T, B, N) and the last state, by name.
     """
     if torch.compiler.is_compiling():  # which cannot trace the kernels: the graph breaks here and continues after it
-        outside = torch.compiler.disable(sequence)
-        return outside(u, w, alpha, eta, hidden, trace, rule, nonlinearity, clamp, episode_start)
+        return torch.compiler.disable(sequence)(a)
+    u, w, alpha, eta, hidden, trace = a.u, a.w, a.alpha, a.eta, a.state["hidden"], a.state["trace"]
+    rule, nonlinearity, clamp, episode_start = a.rule, a.nonlinearity, a.clamp, a.episode_start
     if torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (u, w, alpha, eta, hidden, trace, clamp)
     ):
         outputs, last = _Sequence.apply(u, w, alpha, eta, hidden, trace, clamp, episode_start, rule, nonlinearity, None)
-        return outputs, outputs[-1].clone(), last
+        return outputs, {"hidden": outputs[-1].clone(), "trace": last}
     problem = prepare(u, w, alpha, eta, hidden, rule, nonlinearity, clamp, episode_start, False)
     h = problem.plan.pad_matrix(trace)
     _forward(problem, _array(u), h)
     outputs = problem.outputs.contiguous()
-    return outputs, outputs[-1].clone(), problem.plan.unpad_matrix(h).contiguous()
+    return outputs, {"hidden": outputs[-1].clone(), "trace": problem.plan.unpad_matrix(h).contiguous()}

@@ -52,7 +52,7 @@ _inline = numba.njit(**OPTIONS)
 _inlined_sum = numba.njit(fastmath={"contract", "reassoc"}, forceinline=True, **OPTIONS)  # has no other copy
 _inlined_whole = numba.njit(inline="always", **OPTIONS)
 
-HEBB, OJA, CLIP = range(len(RULES))  # a rule's code is its place in the list of names
+HEBB, OJA, CLIP, SOFT_CLIP = range(len(RULES))  # a rule's code is its place in the list of names
 TILE = 64  # columns that are summed for all rows before the next ones
 ROWS = 4  # of pre neurons that are taken at a time, at most
 BLOCK = 16  # rows that one episode after another takes, while their weights are in the nearest cache
