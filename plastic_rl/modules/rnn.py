@@ -10,6 +10,7 @@ from plastic_rl.choices import ENGINES, NONLINEARITIES, Alpha, Engine
 from plastic_rl.modules.batching import Layout, layout_of, unpack_state
 from plastic_rl.modules.connections import PlasticConnections
 from plastic_rl.modules.stepping import ModuleStepper, Stepper, check_step
+from plastic_rl.ops.arguments import checked
 from plastic_rl.ops.engines import why_not_fused
 from plastic_rl.ops.rnn import plastic_rnn
 from plastic_rl.ops.state import PlasticState
@@ -124,8 +125,9 @@ class _FusedStepper(Stepper):
         from plastic_rl.ops.cpu.stepper import Stepper as Fused  # loads Numba
 
         self._layer, self._first = layer, state
+        u = state.hidden.new_empty(steps, *state.hidden.shape)
         self._fused = Fused(
-            steps, layer.w, layer.alpha, layer.eta, state.hidden, state.trace, layer.trace_rule, layer.nonlinearity
+            checked(u, layer.w, layer.alpha, layer.eta, state._asdict(), layer.trace_rule, nonlinearity=layer.nonlinearity)
         )
 
     def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
@@ -135,7 +137,7 @@ class _FusedStepper(Stepper):
 
     @property
     def state(self) -> PlasticState:
-        return PlasticState(*self._fused.state())
+        return PlasticState(**self._fused.state())
 
     @property
     def outputs(self) -> Tensor:  # type: ignore[override]

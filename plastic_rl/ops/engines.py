@@ -97,12 +97,6 @@ def _run_traceless(a: Arguments) -> Result:
     return outputs, {"hidden": hidden, "trace": trace}
 
 
-def _why_not_yet(a: Arguments) -> str:
-    if a.modulated or a.gates is not None or a.rule.name == "soft_clip":
-        return "cannot do this yet"
-    return why_not_fused(a.u, a.rule)
-
-
 def _run_fused(a: Arguments) -> Result:
     from plastic_rl.ops.cpu import autograd  # loads Numba
 
@@ -113,6 +107,6 @@ REFERENCE = Engine("reference", lambda a: "", lambda a: True, reference.sequence
 # In the order in which "auto" tries them.
 ENGINES = (
     Engine("traceless", why_not_traceless, _traceless_pays, _run_traceless),
-    Engine("fused", _why_not_yet, lambda a: True, _run_fused),
+    Engine("fused", lambda a: why_not_fused(a.u, a.rule), lambda a: True, _run_fused),
     REFERENCE,
 )

@@ -13,29 +13,40 @@ from plastic_rl.ops.arguments import Arguments
 from plastic_rl.ops.cpu import kernels
 from plastic_rl.ops.cpu.blocks import Plan
 from plastic_rl.ops.cpu.compilation import announce
-from plastic_rl.ops.cpu.kernels import Sequence
 from plastic_rl.ops.cpu.memory import empty, zeros
 from plastic_rl.ops.cpu.vectors import BYTES
-from plastic_rl.rules import Clip, Hebb, TraceRule
+from plastic_rl.ops.modulation import Modulation
+from plastic_rl.rules import Clip, Hebb
 
 announce()
 
 
 class Problem(NamedTuple):
-    """What the forward and the backward kernel both take; post neurons are padded to the plan's width m."""
+    """What the forward and the backward kernel both take; post neurons are padded to the plan's width m.
+
+    The arrays that ``kernels.Sequence`` names are described there.
+    """
 
     plan: Plan
-    rule: TraceRule
     kernels: kernels.Kernels
-    w: np.ndarray  # (N, m)
-    alpha: np.ndarray  # (N, m)
+    parts: int  # traces of a connection: 2 with an eligibility trace, else 1
+    decays: bool  # whether held steps only let the trace decay, as hebb does without modulation
+    w: np.ndarray
+    a: np.ndarray
+    gates: np.ndarray
     law: kernels.Law
     relu: bool
-    clamp: np.ndarray  # (T, B, N), or empty
-    episode_start: np.ndarray  # (T, B)
-    x: np.ndarray  # (T + 1, B, m): the initial hidden state, then the outputs
-    z: np.ndarray  # (2, C, B, m or more): scratch for shares in net inputs
-    snapshots: np.ndarray  # (S, B, N, m)
+    modulator: kernels.Modulator
+    clamp: np.ndarray
+    episode_start: np.ndarray
+    x: np.ndarray
+    post: np.ndarray
+    rates: np.ndarray
+    signals: np.ndarray
+    cells: np.ndarray
+    shown: np.ndarray
+    z: np.ndarray  # (2, C, B, m or more, of an LSTM 4 m or more): scratch for shares in net inputs
+    snapshots: np.ndarray  # (S, B, parts * rows, m)
 
     @property
     def outputs(self) -> Tensor:
@@ -43,65 +54,107 @@ class Problem(NamedTuple):
         return torch.from_numpy(self.x[1:, :, : self.plan.n])
 
     @property
-    def sequence(self) -> Sequence:
+    def sequence(self) -> kernels.Sequence:
         """What both kernels read, and the activity, as they take it."""
-        return Sequence(self.w, self.alpha, self.law, self.relu, self.clamp, self.episode_start, self.x)
+        return kernels.Sequence(*(getattr(self, name) for name in kernels.Sequence._fields))
+
+    def pad_traces(self, *traces: Tensor | None) -> np.ndarray:
+        """Return copies of traces ``(B, N, N)``, padded, one after the other ``(B, parts * rows, m)``; None: zeros."""
+        plan, n = self.plan, self.plan.n
+        padded = empty((plan.batch, self.parts, plan.rows, plan.width), self.w.dtype)
+        for part, trace in enumerate(traces[: self.parts]):
+            padded[:, part, :n, :n] = 0 if trace is None else trace.detach().numpy()
+        padded[..., :n, n:] = 0
+        padded[..., n:, :] = 0
+        return padded.reshape(plan.batch, -1, plan.width)
+
+    def unpad_traces(self, array: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Return the trace and the eligibility trace, if there is one, over the same memory."""
+        plan = self.plan
+        parts = array.reshape(plan.batch, self.parts, plan.rows, plan.width)
+        trace, *eligibility = (plan.unpad_matrix(parts[:, part]) for part in range(self.parts))
+        return trace, eligibility[0] if eligibility else None
 
 
-_ARRAYS = ("w", "alpha", "clamp", "episode_start", "x", "z", "snapshots")  # the arrays that grow with the problem
+# The arrays that grow with the problem.
+_ARRAYS = tuple(name for name, kind in Problem.__annotations__.items() if kind is np.ndarray)
 
 
 class Solved(NamedTuple):
-    """A problem that the forward kernel has solved, and its last trace, padded."""
+    """A problem that the forward kernel has solved, and its last traces, padded."""
 
     problem: Problem
-    trace: np.ndarray
+    traces: np.ndarray
 
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def prepare(
-    u: Tensor,
-    w: Tensor,
-    alpha: Tensor,
-    eta: Tensor,
-    hidden: Tensor,
-    rule: TraceRule,
-    nonlinearity: str,
-    clamp: Tensor | None,
-    episode_start: Tensor | None,
-    differentiable: bool,
-) -> Problem:
+def prepare(a: Arguments, differentiable: bool) -> Problem:
     """Return the kernels' arrays for a sequence; ``differentiable`` makes room for what backward needs."""
-    steps, batch, n = u.shape
-    runs = np.zeros(steps, np.int64) if clamp is None else _runs(clamp.detach(), episode_start, rule)
+    hidden, cell = a.state["hidden"], a.state.get("cell")
+    (steps, batch, _), n = a.u.shape, hidden.shape[1]
+    decays = isinstance(a.rule, Hebb) and not a.modulated
+    runs = np.zeros(steps, np.int64) if a.clamp is None else _runs(a.clamp.detach(), a.episode_start, decays)
     plan = Plan(steps, batch, n, int(np.count_nonzero(runs)))
-    weights = plan.pad_matrix(w)
-    real = weights.dtype.type
-    x = empty((steps + 1, batch, plan.width), weights.dtype)
+    weights, lstm, parts = plan.pad_matrix(a.w), a.gates is not None, 2 if a.retroactive else 1
+    real, width = weights.dtype, plan.width
+
+    def room(*shape: int, needed: bool) -> np.ndarray:
+        return empty(shape, real) if needed else np.empty((0,) * len(shape), real)
+
+    x = empty((steps + 1, batch, width), real)
     x[0] = plan.pad(hidden)
+    rates = room(steps, batch, width, needed=a.modulated) if a.rates is None else plan.pad(a.rates)
+    cells = room(steps + 1, batch, width, needed=lstm)
+    if cell is not None:
+        cells[0] = plan.pad(cell)
+    left = (1 - a.eta.item()) ** np.arange(steps + 1)
+    bound = a.rule.bound if isinstance(a.rule, Clip) else 0.0  # the other rules have none
     snapshots = (steps - 1) // plan.every if differentiable else 0
-    left = (1 - eta.item()) ** np.arange(steps + 1)
-    bound = rule.bound if isinstance(rule, Clip) else 0.0  # the other rules have none
+    apart = plan.far(4 * width) if lstm else plan.apart
     return Problem(
         plan,
-        rule,
-        kernels.build(rule.name),
+        kernels.build(a.rule.name, a.modulated, a.retroactive, lstm),
+        parts,
+        decays,
         weights,
-        plan.pad_matrix(alpha.expand(n, n)),
-        kernels.Law(real(eta.item()), real(bound), runs, np.array([left, 1 - left], real)),
-        nonlinearity == "relu",
-        np.empty((0, 0, 0), weights.dtype) if clamp is None else _array(clamp),
-        np.zeros((steps, batch), bool) if episode_start is None else _array(episode_start),
+        plan.pad_matrix(a.alpha.expand(n, n)),
+        np.empty((0, 0), real) if a.gates is None else plan.pad_gates(a.gates),
+        kernels.Law(real.type(a.eta.item()), real.type(bound), runs, np.array([left, 1 - left], real)),
+        a.nonlinearity == "relu",
+        _modulator(a.modulation, plan, real),
+        np.empty((0, 0, 0), real) if a.clamp is None else _array(a.clamp),
+        np.zeros((steps, batch), bool) if a.episode_start is None else _array(a.episode_start),
         x,
-        empty((2, plan.chunks, batch, plan.apart), weights.dtype),
-        empty((snapshots, batch, plan.rows, plan.width), weights.dtype),
+        empty(x.shape, real) if lstm else x,
+        rates,
+        room(steps, batch, needed=a.modulation is not None),
+        cells,
+        room(steps, batch, 3 * width, needed=lstm),
+        empty((2, plan.chunks, batch, apart), real),
+        empty((snapshots, batch, parts * plan.rows, width), real),
     )
 
 
-def _runs(clamp: Tensor, episode_start: Tensor | None, rule: TraceRule) -> np.ndarray:
+def _modulator(modulation: Modulation | None, plan: Plan, real: np.dtype) -> kernels.Modulator:
+    if modulation is None:
+        nothing = np.empty(0, real)
+        return kernels.Modulator(nothing, real.type(0), nothing, nothing, False)
+    weight, bias, gain, offset = modulation.weight, modulation.bias, modulation.gain, modulation.offset
+    assert weight is not None
+    assert bias is not None
+    return kernels.Modulator(
+        plan.pad(weight),
+        real.type(bias.item()),
+        plan.pad(torch.ones_like(weight) if gain is None else gain),
+        plan.pad(torch.zeros_like(weight) if offset is None else offset),
+        modulation.nonlinearity == "sigmoid",
+    )
+
+
+def _runs(clamp: Tensor, episode_start: Tensor | None, decays: bool) -> np.ndarray:
     """Return, for each step, how many equal updates begin with it; 0 where it is not held.
 
     A step is held if every neuron of every episode is clamped and no episode begins. Where the same values held the
@@ -111,7 +164,7 @@ def _runs(clamp: Tensor, episode_start: Tensor | None, rule: TraceRule) -> np.nd
     if episode_start is not None:
         held &= ~episode_start.any(1)
     runs = held.numpy().astype(np.int64)
-    if isinstance(rule, Hebb):
+    if decays:
         same = runs[1:] & (clamp[1:] == clamp[:-1]).flatten(1).all(1).numpy()
         for t in reversed(range(1, len(same))):
             if same[t - 1] and same[t]:
@@ -120,7 +173,7 @@ def _runs(clamp: Tensor, episode_start: Tensor | None, rule: TraceRule) -> np.nd
 
 
 def _forward(p: Problem, u: np.ndarray, h: np.ndarray) -> None:
-    """Fill ``p.x[1:]`` and ``p.snapshots``, and advance ``h`` (B, N, m) from the first trace to the last."""
+    """Fill the problem's activity and snapshots, and advance ``h`` from the first traces to the last."""
 
     sequence, plan = p.sequence, p.plan
 
@@ -130,59 +183,100 @@ def _forward(p: Problem, u: np.ndarray, h: np.ndarray) -> None:
     plan.run(steps)
 
 
-class _Gradients(NamedTuple):
-    """The gradients of a sequence's arguments."""
+# The tensors among the arguments of a sequence, and the gradients of those that have one.
+_TENSORS = (
+    "u", "w", "alpha", "eta", "hidden", "cell", "trace", "eligibility", "gates", "rates",
+    "weight", "bias", "gain", "offset", "clamp",
+)  # fmt: skip
+_STATE = ("hidden", "cell", "trace", "eligibility")
 
-    u: Tensor
-    w: Tensor
-    alpha: Tensor
-    eta: float
-    hidden: Tensor
-    trace: Tensor
-    clamp: Tensor
+
+def tensors_of(a: Arguments) -> list[Tensor | None]:
+    """Return the tensors of a sequence in the order of ``_TENSORS``."""
+    modulation = a.modulation or Modulation()
+    found = {**a._asdict(), **modulation._asdict(), **{name: a.state.get(name) for name in _STATE}}
+    return [found[name] for name in _TENSORS]
 
 
 def _backward(
-    p: Problem, trace: np.ndarray, goutputs: np.ndarray, gtrace: np.ndarray | None, needs_clamp: bool
-) -> _Gradients:
-    """Return all gradients, given those of the outputs and, unless None, of the last trace; traces are padded.
+    p: Problem,
+    traces: np.ndarray,
+    goutputs: np.ndarray,
+    gtraces: np.ndarray | None,
+    gcell: Tensor | None,
+    needs_clamp: bool,
+) -> dict[str, Tensor]:
+    """Return all gradients by name, given those of the outputs, of the last cells and, unless None, the last traces.
 
-    Unless the clamp's gradient is needed, held steps are skipped, and the clamp's gradient is wrong there.
+    Traces are padded. Unless the clamp's gradient is needed, held steps are skipped, and the clamp's gradient is wrong
+    there.
     """
-    plan, x = p.plan, p.x
-    n, rows, m, real = plan.n, plan.rows, plan.width, x.dtype
-    law = p.law if isinstance(p.rule, Hebb) and not needs_clamp else p.law._replace(runs=np.zeros_like(p.law.runs))
-    gz = empty((plan.steps, plan.batch, m), real)
-    gclamp = np.empty_like(p.clamp)
-    g = zeros(trace.shape, real) if gtrace is None else gtrace
+    plan, x, lstm = p.plan, p.x, p.gates.size > 0
+    steps, batch, n, rows, m, real = plan.steps, plan.batch, plan.n, plan.rows, plan.width, x.dtype
+    law = p.law if p.decays and not needs_clamp else p.law._replace(runs=np.zeros_like(p.law.runs))
+    gz, gclamp = empty((steps, batch, m), real), np.empty_like(p.clamp)
+    g = zeros(traces.shape, real) if gtraces is None else gtraces
     galpha, gw = shares = zeros((2, plan.groups, rows, m), real)
-    geta = np.zeros((plan.batch, plan.chunks))
-    ghidden = empty((plan.batch, m), real)
-    post, decay = empty((2, 2, plan.chunks, plan.batch, plan.apart), real)
-    pre, into_pre = zeros((plan.batch, plan.apart), real), zeros((2, plan.batch, plan.apart), real)
-    sums = kernels.Sums(post, decay, pre, empty((plan.batch, plan.chunks, BYTES // x.itemsize), real), into_pre)
+    ggates = zeros((plan.groups, *p.gates.shape), real)
+    geta, ghidden = np.zeros((batch, plan.chunks)), empty((batch, m), real)
+    gshown, grates, gsignals = empty(p.shown.shape, real), empty(p.rates.shape, real), empty(p.signals.shape, real)
+    gcells = zeros((2, batch, m), real) if lstm else p.cells
+    if gcell is not None:
+        gcells[steps % 2, :, :n] = gcell.numpy()
+    post, decay = empty((2, 2, plan.chunks, batch, plan.apart), real)
+    pre, into_pre = zeros((batch, plan.apart), real), zeros((2, batch, plan.apart), real)
+    sums = kernels.Sums(post, decay, pre, empty((batch, plan.chunks, BYTES // x.itemsize), real), into_pre)
     sequence = p.sequence._replace(law=law)
 
     def segment() -> np.ndarray:
-        return empty((-(-plan.every // plan.stride), plan.group, rows, m), real)
+        return empty((-(-plan.every // plan.stride), plan.group, *traces.shape[1:]), real)
 
-    def steps(segment: np.ndarray, block: kernels.Block, at: int, meeting: kernels.Meeting) -> int:
-        traces = kernels.Traces(trace, p.snapshots, plan.every, segment, plan.stride)
-        group = block.b0 // plan.group
-        gradients = kernels.Gradients(goutputs, gz, gclamp, g, gw[group], galpha[group], geta, ghidden)
-        return p.kernels.backward(sequence, traces, gradients, gtrace is not None, sums, at, block, meeting)
+    def block_steps(segment: np.ndarray, block: kernels.Block, at: int, meeting: kernels.Meeting) -> int:
+        remade = kernels.Traces(traces, p.snapshots, plan.every, segment, plan.stride)
+        k = block.b0 // plan.group
+        gradients = kernels.Gradients(
+            goutputs, gz, gshown, gclamp, g, gw[k], galpha[k], ggates[k], geta, ghidden, grates, gsignals, gcells
+        )
+        return p.kernels.backward(sequence, remade, gradients, gtraces is not None, sums, at, block, meeting)
 
-    plan.run(steps, segment)
+    plan.run(block_steps, segment)
     totals = shares.sum(1, out=empty((2, rows, m), real))
-    return _Gradients(
-        torch.from_numpy(gz[..., :n]),
-        plan.unpad_matrix(totals[1]),
-        plan.unpad_matrix(totals[0]),
-        float(geta.sum()),
-        torch.from_numpy(ghidden[:, :n]),
-        plan.unpad_matrix(g),
-        torch.from_numpy(gclamp),
-    )
+    gtrace, geligibility = p.unpad_traces(g)
+    gradients = {
+        "u": torch.from_numpy(gz[..., :n]),
+        "w": plan.unpad_matrix(totals[1]),
+        "alpha": plan.unpad_matrix(totals[0]),
+        "eta": torch.tensor(geta.sum()),
+        "hidden": torch.from_numpy(ghidden[:, :n]),
+        "trace": gtrace,
+        "clamp": torch.from_numpy(gclamp),
+    }
+    if geligibility is not None:
+        gradients["eligibility"] = geligibility
+    if lstm:
+        i, f, o = (torch.from_numpy(gshown[..., k * m : k * m + n]) for k in range(3))
+        gradients["u"] = torch.cat([i, f, gradients["u"], o], -1)
+        gradients["gates"] = plan.unpad_gates(ggates.sum(0))
+        gradients["cell"] = torch.from_numpy(gcells[0, :, :n])
+    if p.rates.size:
+        gradients["rates"] = torch.from_numpy(grates[..., :n])
+        gradients |= _of_modulator(p, grates, gsignals)
+    return gradients
+
+
+def _of_modulator(p: Problem, grates: np.ndarray, gsignals: np.ndarray) -> dict[str, Tensor]:
+    """Return the gradients of the modulator, from those of its rates and of its net input."""
+    if not p.signals.size:
+        return {}
+    sums = {
+        "weight": np.einsum("tb,tbj->j", gsignals, p.x[1:]),
+        "bias": gsignals.sum(),
+        "gain": np.einsum("tb,tbj->j", p.signals, grates),
+        "offset": grates.sum((0, 1)),
+    }
+    return {name: torch.from_numpy(np.asarray(total)[..., : p.plan.n]) for name, total in sums.items() if total.ndim} | {
+        "bias": torch.tensor(sums["bias"])
+    }
 
 
 class _Sequence(torch.autograd.Function):
@@ -190,80 +284,72 @@ class _Sequence(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        u: Tensor,
-        w: Tensor,
-        alpha: Tensor,
-        eta: Tensor,
-        hidden: Tensor,
-        trace: Tensor,
-        clamp: Tensor | None,
-        episode_start: Tensor | None,
-        rule: TraceRule,
-        nonlinearity: str,
-        solved: Solved | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Run the forward kernel, unless the sequence has been ``solved``; then return that last trace itself."""
+        ctx: Any, a: Arguments, solved: Solved | None, *tensors: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Run the forward kernel, unless the sequence has been ``solved``; then return its last traces themselves.
+
+        Returns:
+            The outputs, and the last trace, eligibility trace and cells; None for what there is not.
+        """
         ctx.set_materialize_grads(False)
         if solved is None:
-            problem = prepare(u, w, alpha, eta, hidden, rule, nonlinearity, clamp, episode_start, True)
-            last = problem.plan.pad_matrix(trace)
-            _forward(problem, _array(u), last)
+            problem = prepare(a, True)
+            last = problem.pad_traces(a.state["trace"], a.state.get("eligibility"))
+            _forward(problem, _array(a.u), last)
         else:
-            problem, last = solved.problem, solved.trace
+            problem, last = solved
         # Most of the tensors share memory with the problem: saving them lets autograd notice a change in place. The
         # problem's arrays are saved so that they are freed after backward.
         outputs = problem.outputs.contiguous()
-        arrays = [torch.from_numpy(getattr(problem, name)) for name in _ARRAYS]
-        ctx.save_for_backward(alpha, eta, trace, clamp, episode_start, outputs, *arrays)
+        named = dict(zip(_TENSORS, tensors, strict=True))
+        ctx.shapes = {name: tensor.shape for name, tensor in named.items() if tensor is not None}
+        kept = (named["eta"], named["alpha"], named["trace"], named["eligibility"], named["clamp"], a.episode_start)
+        ctx.save_for_backward(*kept, outputs, *(torch.from_numpy(getattr(problem, name)) for name in _ARRAYS))
         nothing: dict[str, Any] = dict.fromkeys(_ARRAYS)
         ctx.problem = problem._replace(**nothing)
-        trace = problem.plan.unpad_matrix(last)
-        return outputs, trace.contiguous() if solved is None else trace
+        trace, eligibility = problem.unpad_traces(last)
+        if solved is None:
+            trace = trace.contiguous()
+            eligibility = None if eligibility is None else eligibility.contiguous()
+        cell = torch.from_numpy(problem.cells[-1, :, : problem.plan.n].copy()) if problem.cells.size else None
+        return outputs, trace, eligibility, cell
 
     @staticmethod
-    def backward(ctx: Any, goutputs: Tensor | None, gtrace: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any,
+        goutputs: Tensor | None,
+        gtrace: Tensor | None,
+        geligibility: Tensor | None = None,
+        gcell: Tensor | None = None,
+    ) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "the fused engine gives first derivatives only; for derivatives of derivatives use engine='reference'"
             )
-        alpha, eta, trace, _, _, outputs, *arrays = ctx.saved_tensors
-        needs_clamp = ctx.needs_input_grad[6]
+        _, _, trace, eligibility, _, _, outputs, *arrays = ctx.saved_tensors
+        needed = dict(zip(_TENSORS, ctx.needs_input_grad[2:], strict=True))
         goutputs = torch.zeros_like(outputs) if goutputs is None else goutputs
         problem = ctx.problem._replace(**{name: t.numpy() for name, t in zip(_ARRAYS, arrays, strict=True)})
         plan = problem.plan
         g = _backward(
             problem,
-            _array(trace) if plan.rows == plan.width == plan.n else plan.pad_matrix(trace),
+            _array(trace)
+            if eligibility is None and plan.rows == plan.width == plan.n
+            else problem.pad_traces(trace, eligibility),
             _array(goutputs),
-            None if gtrace is None else plan.pad_matrix(gtrace),
-            needs_clamp,
+            None if gtrace is None and geligibility is None else problem.pad_traces(gtrace, geligibility),
+            gcell,
+            needed["clamp"],
         )
-        return (
-            g.u,
-            g.w,
-            g.alpha.sum_to_size(alpha.shape),
-            torch.full_like(eta, g.eta),
-            g.hidden,
-            g.trace,
-            g.clamp if needs_clamp else None,
-            *[None] * 4,  # episode_start, rule, nonlinearity, solved
+        return None, None, *(
+            g[name].to(outputs.dtype).sum_to_size(ctx.shapes[name]) if needed[name] and name in g else None
+            for name in _TENSORS
         )
 
 
-def replayed(
-    u: Tensor,
-    w: Tensor,
-    alpha: Tensor,
-    eta: Tensor,
-    hidden: Tensor,
-    trace: Tensor,
-    episode_start: Tensor,
-    solved: Solved,
-) -> Tensor:
+def replayed(a: Arguments, solved: Solved) -> Tensor:
     """Return the outputs of a sequence that the kernels have solved, differentiable in the arguments."""
-    rule, nonlinearity = solved.problem.rule, "relu" if solved.problem.relu else "tanh"
-    outputs, _ = _Sequence.apply(u, w, alpha, eta, hidden, trace, None, episode_start, rule, nonlinearity, solved)
+    outputs, *_ = _Sequence.apply(a, solved, *tensors_of(a))
     return outputs
 
 
@@ -275,15 +361,15 @@ def sequence(a: Arguments) -> tuple[Tensor, dict[str, Tensor]]:
     """
     if torch.compiler.is_compiling():  # which cannot trace the kernels: the graph breaks here and continues after it
         return torch.compiler.disable(sequence)(a)
-    u, w, alpha, eta, hidden, trace = a.u, a.w, a.alpha, a.eta, a.state["hidden"], a.state["trace"]
-    rule, nonlinearity, clamp, episode_start = a.rule, a.nonlinearity, a.clamp, a.episode_start
-    if torch.is_grad_enabled() and any(
-        t is not None and t.requires_grad for t in (u, w, alpha, eta, hidden, trace, clamp)
-    ):
-        outputs, last = _Sequence.apply(u, w, alpha, eta, hidden, trace, clamp, episode_start, rule, nonlinearity, None)
-        return outputs, {"hidden": outputs[-1].clone(), "trace": last}
-    problem = prepare(u, w, alpha, eta, hidden, rule, nonlinearity, clamp, episode_start, False)
-    h = problem.plan.pad_matrix(trace)
-    _forward(problem, _array(u), h)
-    outputs = problem.outputs.contiguous()
-    return outputs, {"hidden": outputs[-1].clone(), "trace": problem.plan.unpad_matrix(h).contiguous()}
+    tensors = tensors_of(a)
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
+        outputs, trace, eligibility, cell = _Sequence.apply(a, None, *tensors)
+    else:
+        problem = prepare(a, False)
+        h = problem.pad_traces(a.state["trace"], a.state.get("eligibility"))
+        _forward(problem, _array(a.u), h)
+        outputs = problem.outputs.contiguous()
+        trace, eligibility = (None if t is None else t.contiguous() for t in problem.unpad_traces(h))
+        cell = torch.from_numpy(problem.cells[-1, :, : problem.plan.n].copy()) if problem.cells.size else None
+    last = {"hidden": outputs[-1].clone(), "cell": cell, "trace": trace, "eligibility": eligibility}
+    return outputs, {name: part for name, part in last.items() if part is not None}

@@ -62,7 +62,7 @@ class Plan:
     def __init__(self, steps: int, batch: int, n: int, held: int = 0) -> None:
         self.steps, self.batch, self.n = steps, batch, n
         self.width = -(-n // WIDTH) * WIDTH
-        self.apart = -(-n // APART) * APART
+        self.apart = self.far(n)
         self.rows = -(-n // kernels.ROWS) * kernels.ROWS
         self.group = max(1, min(MAX_GROUP, batch // 8, GROUP_SIZE // (n * self.width)))
         self.groups = -(-batch // self.group)
@@ -71,6 +71,11 @@ class Plan:
         self.stride = HELD_STRIDE if 2 * held > steps else kernels.STRIDE
         self.every = math.isqrt(self.stride * steps)
         self.threads = 1 if steps * batch * n * n < SMALL else get_num_threads()
+
+    @staticmethod
+    def far(numbers: int) -> int:
+        """Return how far the sums of two episodes lie apart, each of so many numbers."""
+        return -(-numbers // APART) * APART
 
     def block(self, group: int, c0: int, c1: int) -> Block:
         """Return the chunks c0 to c1 of a group of episodes."""
@@ -92,6 +97,15 @@ class Plan:
         padded[..., : self.n, self.n :] = 0
         padded[..., self.n :, :] = 0
         return padded
+
+    def pad_gates(self, tensor: Tensor) -> np.ndarray:
+        """Return a copy of weights ``(N, 3 N)``, padded to ``(rows, 3 m)``."""
+        by_gate = self.pad_matrix(tensor.detach().unflatten(1, (3, self.n)).transpose(0, 1))
+        return by_gate.transpose(1, 0, 2).reshape(self.rows, 3 * self.width)
+
+    def unpad_gates(self, array: np.ndarray) -> Tensor:
+        """Return the weights ``(N, 3 N)`` without what ``pad_gates`` added."""
+        return torch.from_numpy(array.reshape(self.rows, 3, self.width)[: self.n, :, : self.n]).flatten(1)
 
     def unpad_matrix(self, array: np.ndarray) -> Tensor:
         """Return the matrices without what ``pad_matrix`` added, over the same memory."""

@@ -6,11 +6,12 @@ import numba
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.cpu.autograd import Solved, prepare, replayed
+from plastic_rl.ops.arguments import Arguments
+from plastic_rl.ops.cpu.autograd import Solved, prepare, replayed, tensors_of
 from plastic_rl.ops.cpu.blocks import ALONE, share_out
 from plastic_rl.ops.cpu.kernels import Block
 from plastic_rl.ops.cpu.threads import get_num_threads
-from plastic_rl.rules import TraceRule
+from plastic_rl.rules import ProductRule, Retroactive
 
 SMALL = 1 << 20  # connections x episodes below which one step is not worth waking a second thread
 
@@ -22,27 +23,17 @@ class Stepper:
     The steps keep what the backward pass needs, so that ``replay`` computes nothing again.
     """
 
-    def __init__(
-        self,
-        steps: int,
-        w: Tensor,
-        alpha: Tensor,
-        eta: Tensor,
-        hidden: Tensor,
-        trace: Tensor,
-        rule: TraceRule,
-        nonlinearity: str,
-    ) -> None:
-        batch, n = hidden.shape
-        u = torch.empty(steps, batch, n, dtype=w.dtype, device=w.device)
-        self._starts = torch.zeros(steps, batch, dtype=torch.bool, device=w.device)
-        self._problem = prepare(u, w, alpha, eta, hidden, rule, nonlinearity, None, self._starts, True)
+    def __init__(self, a: Arguments) -> None:
+        """Prepare for as many steps as the net inputs ``a.u`` have, which ``step`` fills in."""
+        self._starts = torch.zeros(a.u.shape[:2], dtype=torch.bool, device=a.u.device)
+        self._arguments = a._replace(episode_start=self._starts)
+        self._problem = prepare(self._arguments, True)
         self._sequence = self._problem.sequence
         self._forward: Callable[..., int] | None = None  # the kernel, compiled for the types of its arguments
-        self._arguments = w, alpha, eta, hidden, trace
         self._versions = self._current_versions()
-        self._u = u.numpy()
-        self._h = self._problem.plan.pad_matrix(trace)
+        self._u = a.u.detach().numpy()
+        self._h = self._problem.pad_traces(a.state["trace"], a.state.get("eligibility"))
+        batch, n = a.state["hidden"].shape
         self._threads = 1 if batch * n * n < SMALL else get_num_threads()
         self.steps_done = 0
 
@@ -75,19 +66,22 @@ class Stepper:
         """Where episodes began in the steps done so far ``(T, B)``."""
         return self._starts[: self.steps_done]
 
-    def state(self) -> tuple[Tensor, Tensor]:
-        """Return the hidden state and the trace after the steps done so far; copies, except the trace at the end."""
-        p, t = self._problem, self.steps_done
-        hidden = torch.from_numpy(p.x[t, :, : p.plan.n].copy())
-        trace = p.plan.unpad_matrix(self._h)
+    def state(self) -> dict[str, Tensor]:
+        """Return the state after the steps done so far, by name; copies, except the traces at the end."""
+        p, a, t = self._problem, self._arguments, self.steps_done
+        n = p.plan.n
+        trace, eligibility = p.unpad_traces(self._h)
+        traces = {"trace": trace} if eligibility is None else {"trace": trace, "eligibility": eligibility}
         if t == 0:
-            return hidden, trace.clone()
-        if t == p.plan.steps:
-            return hidden, trace
-        # In between, the trace is one update behind: that of step t - 1 waits for step t's pass.
-        before = torch.from_numpy(p.x[t - 1, :, : p.plan.n])
-        before = torch.where(self._starts[t - 1, :, None], 0.0, before)
-        return hidden, p.rule(trace, before, hidden, float(p.law.eta))
+            traces = {name: part.clone() for name, part in traces.items()}
+        elif t < p.plan.steps:  # the traces are one update behind: that of step t - 1 waits for step t's pass
+            before = torch.from_numpy(p.x[t - 1, :, :n])
+            before = torch.where(self._starts[t - 1, :, None], 0.0, before)
+            rate = torch.from_numpy(p.rates[t - 1, :, None, :n]) if p.rates.size else float(p.law.eta)
+            rule = Retroactive(a.rule, float(p.law.eta)) if isinstance(a.rule, ProductRule) and a.retroactive else a.rule
+            traces = rule.step(traces, before, torch.from_numpy(p.post[t, :, :n]), rate)
+        state = {"hidden": torch.from_numpy(p.x[t, :, :n].copy()), **traces}
+        return state | ({"cell": torch.from_numpy(p.cells[t, :, :n].copy())} if p.cells.size else {})
 
     @property
     def can_replay(self) -> bool:
@@ -97,8 +91,9 @@ class Stepper:
 
     def _current_versions(self) -> list[int | None]:
         """Count the in-place changes of each argument; None for inference tensors, which do not count them."""
-        return [None if tensor.is_inference() else tensor._version for tensor in self._arguments]
+        given = [tensor for tensor in tensors_of(self._arguments)[1:] if tensor is not None]
+        return [None if tensor.is_inference() else tensor._version for tensor in given]
 
     def replay(self, u: Tensor) -> Tensor:
-        """Return the outputs of all steps, differentiable in the arguments and in their net inputs u ``(T, B, N)``."""
-        return replayed(u, *self._arguments, self._starts, Solved(self._problem, self._h))
+        """Return the outputs of all steps, differentiable in the arguments and in their net inputs ``u``."""
+        return replayed(self._arguments._replace(u=u), Solved(self._problem, self._h))

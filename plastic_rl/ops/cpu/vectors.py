@@ -207,6 +207,43 @@ def where_within(typing: Any, value: Any, vec: Any, bound: Any) -> Any:
     return value(value, vec, bound), generate
 
 
+@intrinsic
+def one_minus(typing: Any, vec: Any) -> Any:
+    """Return ``1 - vec``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        one = ir.Constant(args[0].type.element, 1.0)
+        return builder.fsub(ir.Constant(args[0].type, [one] * args[0].type.count), args[0])
+
+    return vec(vec), generate
+
+
+@intrinsic
+def absolute(typing: Any, vec: Any) -> Any:
+    """Return the absolute values."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = args[0].type
+        name = f"llvm.fabs.v{value.count}f{vec.dtype.bitwidth}"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(value, [value]), name)
+        return builder.call(function, args)
+
+    return vec(vec), generate
+
+
+@intrinsic
+def signed(typing: Any, value: Any, vec: Any) -> Any:
+    """Return ``value`` times the sign of ``vec``: 0 where it is 0, NaN where it is NaN."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        nought = ir.Constant(args[1].type, None)
+        neither = builder.fmul(args[1], nought)
+        below = builder.select(builder.fcmp_ordered("<", args[1], nought), builder.fneg(args[0]), neither)
+        return builder.select(builder.fcmp_ordered(">", args[1], nought), args[0], below)
+
+    return value(value, vec), generate
+
+
 def _elementwise(operation: Callable, instruction: str) -> None:
     @intrinsic
     def apply(typing: Any, a: Any, b: Any) -> Any:
