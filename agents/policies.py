@@ -15,6 +15,7 @@ from torch import Tensor
 from plastic_rl.modules import MemorylessCore
 from plastic_rl.modules.ablation import plastic_layers
 from plastic_rl.modules.cores import CoreSettings, RecurrentCore
+from plastic_rl.modules.recurrent import PlasticRecurrent
 from plastic_rl.modules.stepping import Stepper
 
 State = Any  # a core's NamedTuple, PlasticState for example, with arrays in place of tensors
@@ -32,9 +33,9 @@ class PlasticPolicy(ActorCriticPolicy):
         lr_schedule: learning rate by progress.
         net_arch: layers after the core, as in Stable-Baselines3; none by default.
         kwargs: the core's settings, which are those of :class:`plastic_rl.modules.cores.CoreSettings` with 100 neurons
-            by default: core (``"plastic"``, or a control: ``"rnn"``, ``"lstm"``, ``"memoryless"``), hidden_size, rule,
-            alpha, eta, learn_eta, bound, nonlinearity, engine, ... Everything else is passed to Stable-Baselines3's
-            ``ActorCriticPolicy``.
+            by default: core (``"plastic"``, ``"plastic_lstm"``, or a control: ``"rnn"``, ``"lstm"``, ``"gru"``,
+            ``"memoryless"``), hidden_size, rule, alpha, eta, learn_eta, bound, modulation, nonlinearity, engine, ...
+            Everything else is passed to Stable-Baselines3's ``ActorCriticPolicy``.
 
     Raises:
         ValueError: an unknown core or setting, or a setting that the core has no use for.
@@ -168,8 +169,30 @@ class PlasticPolicy(ActorCriticPolicy):
 
     @property
     def eta(self) -> float | None:
-        """The present learning rate of the trace; None without plasticity."""
-        return next((layer.eta.item() for layer in plastic_layers(self.core)), None)
+        """The present learning rate of the trace; with retroactive modulation, that of the eligibility trace.
+
+        None without plasticity, and with simple modulation, which takes eta's place.
+        """
+        return next((layer.eta.item() for layer in plastic_layers(self.core) if layer.eta is not None), None)
+
+    @property
+    def is_modulated(self) -> bool:
+        """Whether the core modulates its own plasticity."""
+        return isinstance(self.core, PlasticRecurrent) and self.core.modulator is not None
+
+    def modulation(self, state: State) -> np.ndarray:
+        """Return the modulatory signal M of the step that led to a state, ``(B,)``.
+
+        Args:
+            state: the state that ``predict`` returned.
+
+        Raises:
+            ValueError: the core modulates nothing.
+        """
+        if not isinstance(self.core, PlasticRecurrent) or self.core.modulator is None:
+            raise ValueError(f"this {type(self.core).__name__} has no modulation: check is_modulated first")
+        with torch.no_grad():
+            return self.core.modulator(torch.as_tensor(state.hidden, device=self.device)).numpy(force=True)
 
     def initial_state(self, count: int) -> State:
         """Return the state of ``count`` agents at the start of their lifetimes, as ``predict`` takes it."""
@@ -192,7 +215,8 @@ class PlasticPolicy(ActorCriticPolicy):
 
         Returns:
             The actions, and the state to pass to the next call: a NamedTuple of arrays whose parts have the names of
-            the core's state, ``state.hidden`` (B, N) and, if the core is plastic, ``state.trace`` (B, N, N).
+            the core's state, ``state.hidden`` (B, N) and, if the core is plastic, ``state.trace`` (B, N, N), and with
+            retroactive modulation ``state.eligibility`` (B, N, N).
         """
         self.set_training_mode(False)
         if isinstance(observation, tuple) and len(observation) == 2 and isinstance(observation[1], dict):

@@ -11,28 +11,49 @@ from plastic_rl.envs.registration import register_envs
 
 if TYPE_CHECKING:  # editors and type checkers do not run __getattr__
     from plastic_rl.modules import (
+        GRUCore,
         LSTMCore,
         MemorylessCore,
+        Modulator,
         PlasticLinear,
+        PlasticLSTM,
+        PlasticLSTMCell,
         PlasticRNN,
         PlasticRNNCell,
         RNNCore,
         matching_hidden_size,
     )
-    from plastic_rl.ops import PlasticState, plastic_rnn
+    from plastic_rl.ops import (
+        Modulation,
+        PlasticLSTMState,
+        PlasticState,
+        RetroactiveLSTMState,
+        RetroactiveState,
+        plastic_lstm,
+        plastic_rnn,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "GRUCore",
     "LSTMCore",
     "MemorylessCore",
+    "Modulation",
+    "Modulator",
+    "PlasticLSTM",
+    "PlasticLSTMCell",
+    "PlasticLSTMState",
     "PlasticLinear",
     "PlasticRNN",
     "PlasticRNNCell",
     "PlasticState",
     "RNNCore",
+    "RetroactiveLSTMState",
+    "RetroactiveState",
     "__version__",
     "matching_hidden_size",
+    "plastic_lstm",
     "plastic_rnn",
 ]
 

@@ -9,7 +9,7 @@ ModulatorNonlinearity = Literal["tanh", "sigmoid"]
 Alpha = Literal["connection", "neuron", "shared"]  # one plasticity coefficient per connection, per neuron, or for all
 Nonlinearity = Literal["tanh", "relu"]
 Engine = Literal["auto", "reference", "fused", "traceless"]
-Core = Literal["plastic", "rnn", "lstm", "memoryless"]  # recurrent cores; all but the first are controls
+Core = Literal["plastic", "plastic_lstm", "rnn", "lstm", "gru", "memoryless"]  # all but the first two are controls
 CompletionCore = Literal["plastic", "rnn", "lstm"]  # those that remember what they were shown
 OutputLayer = Literal["plastic", "fixed"]  # of few-shot classification; the second is the control
 Split = Literal["paper", "lake", "vinyals", "glyphs"]  # of characters, into those for training and for tests
@@ -32,12 +32,22 @@ ROTATIONS: tuple[Rotation, ...] = get_args(Rotation)
 DRIVES: tuple[Drive, ...] = get_args(Drive)
 ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
 
-PLASTICITY = frozenset({"rule", "alpha", "eta", "learn_eta", "bound", "init_alpha", "engine"})
+MODULATOR = frozenset({"fan_out", "modulator_nonlinearity"})  # have no effect without modulation
+PLASTICITY = MODULATOR | {
+    "rule", "alpha", "eta", "learn_eta", "bound", "modulation", "init_alpha", "engine",
+}  # fmt: skip
 # By core, the settings that have no effect on it.
 UNUSED: dict[str, frozenset[str]] = {
-    "plastic": frozenset(),
-    "rnn": PLASTICITY,
-    "lstm": PLASTICITY | {"nonlinearity"},
-    "memoryless": PLASTICITY,
-    "fixed": PLASTICITY,
+    "plastic": frozenset({"forget_bias"}),
+    "plastic_lstm": frozenset({"nonlinearity"}),
+    "rnn": PLASTICITY | {"forget_bias"},
+    "lstm": PLASTICITY | {"nonlinearity", "forget_bias"},
+    "gru": PLASTICITY | {"nonlinearity", "forget_bias"},
+    "memoryless": PLASTICITY | {"forget_bias"},
+    "fixed": PLASTICITY | {"forget_bias"},
 }
+
+
+def without_effect(core: str, modulation: str | None = None) -> frozenset[str]:
+    """Return the settings that have no effect on a core with this modulation, None for no modulation."""
+    return UNUSED[core] if modulation else UNUSED[core] | MODULATOR | {"modulation"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from plastic_rl.choices import UNUSED
+from plastic_rl.choices import UNUSED, without_effect
 from plastic_rl.errors import UsageError, UserError
 from plastic_rl.figures.curves import curves_of_groups
 from plastic_rl.files import write_csv
@@ -102,7 +102,8 @@ def _in_words(name: str, value: Any) -> str:
 
 
 def _read(run: RunFolder, settings: dict[str, Any], column: str, points: int, log: bool) -> Curve:
-    unused = UNUSED.get(settings.get("core", ""), frozenset())
+    core = settings.get("core")
+    unused = without_effect(core, settings.get("modulation")) if core in UNUSED else frozenset()
     settings = {name: value for name, value in settings.items() if name not in unused}
     metrics = run.metrics()
     rows = metrics.rows()

@@ -1,6 +1,7 @@
 """Batch layouts: brings ``torch.nn.RNN``'s three layouts to time-major ``(T, B, ...)`` and back."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -75,10 +76,10 @@ def unpack_state(kind: Any, state: Any) -> Any:
     """Return a caller's state, which may be a plain tuple, as a NamedTuple of this kind.
 
     Raises:
-        TypeError: the number of parts is wrong, as for the single tensor of ``torch.nn.RNN``'s state.
+        TypeError: the number of parts is wrong, as for the single tensor of ``torch.nn.RNN``'s state, or their names.
     """
-    try:
-        return kind(*state)
-    except TypeError as error:
-        parts = ", ".join(kind._fields)
-        raise TypeError(f"state is a {type(state).__name__}: expected {kind.__name__}({parts}), or None") from error
+    if getattr(state, "_fields", kind._fields) == kind._fields:
+        with suppress(TypeError):
+            return kind(*state)
+    parts = ", ".join(kind._fields)
+    raise TypeError(f"state is a {type(state).__name__}: expected {kind.__name__}({parts}), or None")

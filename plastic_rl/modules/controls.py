@@ -17,7 +17,7 @@ from plastic_rl.ops.reference import ACTIVATIONS
 
 
 class RNNState(NamedTuple):
-    """State of :class:`RNNCore` and :class:`MemorylessCore`: the last activity, ``(B, N)``."""
+    """State of :class:`RNNCore`, :class:`GRUCore` and :class:`MemorylessCore`: the last activity, ``(B, N)``."""
 
     hidden: Tensor
 
@@ -252,6 +252,38 @@ class LSTMCore(_Core):
             return _recur(_through_gates, net_input, layer.weight_hh_l0, state)
         output, (hidden, cell) = layer(input, (state.hidden.unsqueeze(0), state.cell.unsqueeze(0)))
         return output, LSTMState(hidden.squeeze(0), cell.squeeze(0))
+
+
+class GRUCore(_Core):
+    """:class:`torch.nn.GRU` with the interface of :class:`plastic_rl.PlasticRNN`; its neurons cannot be clamped.
+
+    Args:
+        input_size: number of input features.
+        hidden_size: number of neurons, N.
+        batch_first: whether input and output are ``(B, T, ...)`` rather than ``(T, B, ...)``.
+        device, dtype: of the weights.
+    """
+
+    state_type = RNNState
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, batch_first)
+        self.layer = nn.GRU(input_size, hidden_size, device=device, dtype=dtype)
+
+    def forward(self, input: Tensor, state: Any = None, *, episode_start: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""
+        return self._call(input, state, episode_start)
+
+    def _layer(self, input: Tensor, state: RNNState, clamp: Tensor | None) -> tuple[Tensor, RNNState]:
+        output, hidden = self.layer(input, state.hidden.unsqueeze(0))
+        return output, RNNState(hidden.squeeze(0))
 
 
 class MemorylessCore(_Core):

@@ -6,23 +6,41 @@ import torch
 from torch import nn
 
 from plastic_rl.checks import check_at_least, check_choice, check_used
-from plastic_rl.choices import CORES, OUTPUT_LAYERS, UNUSED, Alpha, Engine, Nonlinearity, RuleName
+from plastic_rl.choices import (
+    CORES,
+    OUTPUT_LAYERS,
+    UNUSED,
+    Alpha,
+    Engine,
+    FanOut,
+    Modulation,
+    ModulatorNonlinearity,
+    Nonlinearity,
+    RuleName,
+)
 from plastic_rl.choices import Core as CoreName
 from plastic_rl.choices import OutputLayer as OutputLayerName
-from plastic_rl.modules.controls import LSTMCore, MemorylessCore, RNNCore
+from plastic_rl.modules.connections import PlasticConnections
+from plastic_rl.modules.controls import GRUCore, LSTMCore, MemorylessCore, RNNCore
+from plastic_rl.modules.lstm import PlasticLSTM
 from plastic_rl.modules.rnn import PlasticRNN
 from plastic_rl.rules import Rule, RuleFunction
 
-RecurrentCore = PlasticRNN | RNNCore | LSTMCore | MemorylessCore
+RecurrentCore = PlasticRNN | PlasticLSTM | RNNCore | LSTMCore | GRUCore | MemorylessCore
 
 CLASSES: dict[str, type[RecurrentCore]] = {
     "plastic": PlasticRNN,
+    "plastic_lstm": PlasticLSTM,
     "rnn": RNNCore,
     "lstm": LSTMCore,
+    "gru": GRUCore,
     "memoryless": MemorylessCore,
 }
 # What a core's class can be given besides its sizes; each core takes those that it has a use for.
-ARGUMENTS = ("rule", "alpha", "eta", "learn_eta", "bound", "nonlinearity", "engine")
+ARGUMENTS = (
+    "rule", "alpha", "eta", "learn_eta", "bound", "modulation", "fan_out", "modulator_nonlinearity", "nonlinearity",
+    "forget_bias", "engine",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,12 +48,14 @@ class CoreSettings:
     """Settings of a network's core: a recurrent core, or the output layer of few-shot classification.
 
     Attributes:
-        core: ``"plastic"``, or a control without plasticity: ``"rnn"``, ``"lstm"``, ``"memoryless"``, or ``"fixed"``,
-            an output layer that does not change within an episode.
+        core: ``"plastic"`` or ``"plastic_lstm"``, or a control without plasticity: ``"rnn"``, ``"lstm"``, ``"gru"``,
+            ``"memoryless"``, or ``"fixed"``, an output layer that does not change within an episode.
         hidden_size: number of neurons. None: the smallest number that fits the task.
-        rule, alpha, eta, learn_eta, bound, nonlinearity, engine: see :class:`plastic_rl.PlasticRNN`.
+        rule, alpha, eta, learn_eta, bound, modulation, fan_out, modulator_nonlinearity, nonlinearity, engine: see
+            :class:`plastic_rl.PlasticRNN`.
+        forget_bias: see :class:`plastic_rl.PlasticLSTM`.
         init_scale: standard deviation of the normal distribution of the initial recurrent weights and plasticity
-            coefficients. None: each core's own initial distribution, which an lstm always uses.
+            coefficients. None: each core's own initial distribution, which lstm and gru always use.
         init_alpha: added to the initial plasticity coefficients. Above 0, an untrained network already associates
             neurons that were active together.
 
@@ -50,7 +70,11 @@ class CoreSettings:
     eta: float = 0.01
     learn_eta: bool = True
     bound: float = 1.0
+    modulation: Modulation | None = None
+    fan_out: FanOut = "none"
+    modulator_nonlinearity: ModulatorNonlinearity = "tanh"
     nonlinearity: Nonlinearity = "tanh"
+    forget_bias: float = 0.0
     engine: Engine = "auto"
     init_scale: float | None = None
     init_alpha: float = 0.0
@@ -91,7 +115,7 @@ class CoreSettings:
         if self.init_scale is not None:
             for weight in core.recurrent_weights():
                 nn.init.normal_(weight, std=self.init_scale)
-        if isinstance(core, PlasticRNN):
+        if isinstance(core, PlasticConnections):
             with torch.no_grad():
                 core.alpha.add_(self.init_alpha)
         return core

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from plastic_rl.checks import check_at_least, check_choice, check_shape
 from plastic_rl.choices import Alpha
-from plastic_rl.modules.connections import PlasticConnections
+from plastic_rl.modules.connections import PlasticConnections, Plasticity
 from plastic_rl.rules import Rule, RuleFunction, step_traces
 
 
@@ -37,7 +37,7 @@ class PlasticLinear(PlasticConnections):
     Args:
         in_features: number of input neurons.
         out_features: number of output neurons.
-        rule: ``"hebb"``, ``"oja"``, ``"clip"``, or a function like those in ``plastic_rl.rules``.
+        rule: ``"hebb"``, ``"oja"``, ``"clip"``, ``"soft_clip"``, or a function like those in ``plastic_rl.rules``.
         alpha: plasticity coefficients: one per ``"connection"`` (in, out), one per output ``"neuron"`` (1, out), or
             one ``"shared"`` by all connections (1,).
         activation: ``"softmax"``, ``"tanh"`` or ``"identity"``, for the outputs that are not clamped.
@@ -80,7 +80,7 @@ class PlasticLinear(PlasticConnections):
         check_at_least("in_features", in_features, 1)
         check_at_least("out_features", out_features, 1)
         options: dict[str, Any] = {"device": device, "dtype": dtype}
-        super().__init__(in_features, out_features, rule, alpha, eta, learn_eta, bound, options)
+        super().__init__(in_features, out_features, Plasticity(rule, alpha, eta, learn_eta, bound), options)
         check_choice("activation", activation, ACTIVATIONS)
         self.in_features, self.out_features, self.activation = in_features, out_features, activation
         self.reset_parameters()

@@ -3,131 +3,71 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from plastic_rl.checks import check_at_least, check_choice, check_shape
-from plastic_rl.choices import ENGINES, NONLINEARITIES, Alpha, Engine
-from plastic_rl.modules.batching import Layout, layout_of, unpack_state
-from plastic_rl.modules.connections import PlasticConnections
-from plastic_rl.modules.stepping import ModuleStepper, Stepper, check_step
+from plastic_rl.checks import check_choice
+from plastic_rl.choices import NONLINEARITIES, Alpha, Engine, FanOut, Modulation, ModulatorNonlinearity
+from plastic_rl.modules.connections import Plasticity
+from plastic_rl.modules.recurrent import PlasticRecurrent
+from plastic_rl.modules.stepping import Stepper, check_step
 from plastic_rl.ops.arguments import checked
 from plastic_rl.ops.engines import why_not_fused
 from plastic_rl.ops.rnn import plastic_rnn
 from plastic_rl.ops.state import PlasticState
-from plastic_rl.rules import Rule, RuleFunction
+from plastic_rl.rules import Rule, RuleFunction, SoftClip
 
 
-class _Plastic(PlasticConnections):
+class _PlasticRNN(PlasticRecurrent):
     """The parameters of a plastic recurrent network, and how they run over a sequence."""
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        rule: str | Rule | RuleFunction = "hebb",
-        alpha: Alpha = "connection",
-        nonlinearity: str = "tanh",
-        eta: float = 0.01,
-        learn_eta: bool = True,
-        bias: bool = True,
-        bound: float = 1.0,
-        engine: Engine = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        plasticity: Plasticity,
+        nonlinearity: str,
+        bias: bool,
+        engine: Engine,
+        options: dict[str, Any],
     ) -> None:
-        options: dict[str, Any] = {"device": device, "dtype": dtype}
-        check_at_least("input_size", input_size, 0)
-        check_at_least("hidden_size", hidden_size, 1)
-        super().__init__(hidden_size, hidden_size, rule, alpha, eta, learn_eta, bound, options)
+        super().__init__(input_size, hidden_size, plasticity, bias, engine, options)
         check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
-        check_choice("engine", engine, ENGINES)
-        self.input_size, self.hidden_size = input_size, hidden_size
-        self.nonlinearity, self.engine = nonlinearity, engine
-        self.encode = nn.Linear(input_size, hidden_size, bias=bias, **options) if input_size else None
+        self.nonlinearity = nonlinearity
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw new weights, uniform in +-1/sqrt(hidden_size) as in ``torch.nn.RNN``; eta stays as it is."""
-        if self.encode is not None:
-            self.encode.reset_parameters()
-        nn.init.uniform_(self.w, -self.initial_bound, self.initial_bound)
-        nn.init.uniform_(self.alpha, -self.initial_bound, self.initial_bound)
-
-    def recurrent_weights(self) -> list[Tensor]:
-        """Return the parameters that the settings' ``init_scale`` applies to."""
-        return [self.w, self.alpha]
-
-    def initial_state(self, batch_size: int) -> PlasticState:
-        """Return the state at the start of a lifetime: zeros, ``(B, N)`` and ``(B, N, N)``."""
-        n = self.hidden_size
-        return PlasticState(self.w.new_zeros(batch_size, n), self.w.new_zeros(batch_size, n, n))
-
-    def stepper(self, state: PlasticState, steps: int) -> Stepper:
-        """Return a stepper for ``steps`` steps from ``state``, one at a time, without gradients."""
-        state = unpack_state(PlasticState, state)
-        self._check_state(state, state.hidden.shape[:-1])
-        check_at_least("steps", steps, 1)
-        if self.engine in ("reference", "traceless") or why_not_fused(self.w, self.trace_rule):
-            return ModuleStepper(self._run, state, self.input_size)
-        return _FusedStepper(self, state, steps)
 
     def extra_repr(self) -> str:
         """Describe the layer in its ``repr``."""
         return f"{self.input_size}, {self.hidden_size}, nonlinearity={self.nonlinearity}, {super().extra_repr()}"
 
-    def _net_input(self, input: Tensor) -> Tensor:
-        """Return the net input of every neuron, ``(..., N)``, from an input ``(..., input_size)``."""
-        if self.encode is None:
-            return input.new_zeros(*input.shape[:-1], self.hidden_size)
-        return self.encode(input).to(self.w.dtype)  # autocast changes the dtype
-
-    def _bring_in(self, layout: Layout, sequence: Tensor, state: PlasticState | None) -> PlasticState | None:
-        """Bring a caller's state to ``(B, ...)``."""
-        if state is None:
-            return None
-        state = unpack_state(PlasticState, state)
-        self._check_state(state, layout.batch_shape(sequence))
-        return layout.state(state)
-
-    def _check_state(self, state: PlasticState, batch_shape: tuple[int, ...]) -> None:
-        check_shape("hidden", state.hidden, (*batch_shape, self.hidden_size))
-        check_shape("trace", state.trace, (*batch_shape, self.hidden_size, self.hidden_size))
-
-    def _run(
-        self,
-        input: Tensor,
-        state: PlasticState | None,
-        clamp: Tensor | None = None,
-        episode_start: Tensor | None = None,
-    ) -> tuple[Tensor, PlasticState]:
-        """Run over ``(T, B, input_size)``."""
-        if state is None:
-            state = self.initial_state(input.shape[1])
+    def _op(self, u: Tensor, state: Any, clamp: Tensor | None, common: dict[str, Any]) -> tuple[Tensor, Any]:
         return plastic_rnn(
-            self._net_input(input),
+            u,
             self.w,
             self.alpha,
-            self.eta,
-            state.hidden,
-            state.trace,
-            rule=self.trace_rule,
+            self._rate,
+            **state._asdict(),
             nonlinearity=self.nonlinearity,
             clamp=clamp,
-            episode_start=episode_start,
-            engine=self.engine,
+            **common,
         )
+
+    def _stepper(self, state: Any, steps: int) -> Stepper:
+        fused = self.engine in ("auto", "fused") and not why_not_fused(self.w, self.trace_rule)
+        if not fused or self.modulator is not None or isinstance(self.trace_rule, SoftClip):
+            return super()._stepper(state, steps)
+        return _FusedStepper(self, state, steps)
 
 
 class _FusedStepper(Stepper):
     """Steps a layer by the fused engine, after the layer's input weights."""
 
-    def __init__(self, layer: _Plastic, state: PlasticState, steps: int) -> None:
+    def __init__(self, layer: _PlasticRNN, state: PlasticState, steps: int) -> None:
         from plastic_rl.ops.cpu.stepper import Stepper as Fused  # loads Numba
 
         self._layer, self._first = layer, state
-        u = state.hidden.new_empty(steps, *state.hidden.shape)
+        u, parts = state.hidden.new_empty(steps, *state.hidden.shape), state._asdict()
         self._fused = Fused(
-            checked(u, layer.w, layer.alpha, layer.eta, state._asdict(), layer.trace_rule, nonlinearity=layer.nonlinearity)
+            checked(u, layer.w, layer.alpha, layer.eta, parts, layer.trace_rule, nonlinearity=layer.nonlinearity)
         )
 
     def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
@@ -149,35 +89,47 @@ class _FusedStepper(Stepper):
         return self._layer._run(input, self._first, episode_start=self._fused.episode_start)[0]
 
 
-class PlasticRNN(_Plastic):
+class PlasticRNN(_PlasticRNN):
     r"""A recurrent layer with plastic connections, called like :class:`torch.nn.RNN`.
 
     Every connection has a fixed weight ``w`` and a plastic part ``alpha * trace``. The trace changes by a Hebbian rule
     at every step (Miconi et al. 2018, eq. 1 and 2):
     :math:`x_j(t) = f(W_{in} in(t) + b + \sum_i x_i(t-1) (w_{ij} + \alpha_{ij} H_{ij}(t)))`.
 
+    With modulation, the network computes the rates of its own plasticity (Miconi et al. 2019): see
+    :class:`plastic_rl.modules.Modulator`. They may be negative, under which only the rules ``"clip"``, the paper's, and
+    ``"soft_clip"`` keep the trace bounded.
+
     Args:
         input_size: number of input features. With 0 there are no input weights and no bias, and only clamps drive the
             network.
         hidden_size: number of neurons, N.
-        rule: ``"hebb"``, ``"oja"``, ``"clip"``, or a function like those in ``plastic_rl.rules``.
+        rule: ``"hebb"``, ``"oja"``, ``"clip"``, ``"soft_clip"``, or a function like those in ``plastic_rl.rules``.
         alpha: plasticity coefficients: one per ``"connection"`` (N, N), one per post ``"neuron"`` (1, N), or one
             ``"shared"`` by all connections (1,).
         nonlinearity: ``"tanh"`` or ``"relu"``.
-        eta: initial learning rate of the trace.
+        eta: initial learning rate of the trace. With retroactive modulation it is that of the eligibility trace. With
+            simple modulation, there is no eta but in the initial values of the modulator.
         learn_eta: whether eta is a parameter; otherwise it is a buffer.
         batch_first: whether input and output are ``(B, T, ...)`` rather than ``(T, B, ...)``.
         bias: whether the neurons have a bias.
         bound: the ``clip`` rule keeps the trace within [-bound, bound].
         engine: see :func:`plastic_rl.ops.plastic_rnn`.
+        modulation: what the modulator's signal does: ``"simple"``: it sets the rate of the rule; ``"retroactive"``: it
+            sets the rate at which an eligibility trace is written into the trace; None: there is no modulator.
+        fan_out: how the signal reaches the neurons: ``"none"``: alike; ``"neuron"``: by a gain and an offset of each.
+        modulator_nonlinearity: ``"tanh"`` or ``"sigmoid"``.
 
     Shape:
         - input: ``(T, B, input_size)``, ``(B, T, input_size)`` if batch_first, or ``(T, input_size)`` unbatched.
-        - state: ``PlasticState(hidden (B, N), trace (B, N, N))``, without the B if unbatched; None: zeros.
+        - state: ``PlasticState(hidden (B, N), trace (B, N, N))``, without the B if unbatched; None: zeros. With
+          retroactive modulation, ``RetroactiveState``, which adds eligibility (B, N, N).
         - output: like the input, with N features. The second result is the state after the last step.
 
     Raises:
-        ValueError: an unknown rule, alpha, nonlinearity or engine, a negative bound, or a wrong shape.
+        ValueError: an unknown name, a negative bound, fan-out without modulation, retroactive modulation with oja or a
+            function, or a wrong shape.
+        TypeError: a state of another kind.
 
     Example:
         >>> import torch
@@ -203,21 +155,14 @@ class PlasticRNN(_Plastic):
         engine: Engine = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        modulation: Modulation | None = None,
+        fan_out: FanOut = "none",
+        modulator_nonlinearity: ModulatorNonlinearity = "tanh",
     ) -> None:
-        super().__init__(
-            input_size,
-            hidden_size,
-            rule,
-            alpha,
-            nonlinearity,
-            eta,
-            learn_eta,
-            bias,
-            bound,
-            engine,
-            device,
-            dtype,
-        )
+        plasticity = Plasticity(rule, alpha, eta, learn_eta, bound, modulation, fan_out, modulator_nonlinearity)
+        options = {"device": device, "dtype": dtype}
+        super().__init__(input_size, hidden_size, plasticity, nonlinearity, bias, engine, options)
         self.batch_first = batch_first
 
     def extra_repr(self) -> str:
@@ -225,13 +170,8 @@ class PlasticRNN(_Plastic):
         return super().extra_repr() + (", batch_first=True" if self.batch_first else "")
 
     def forward(
-        self,
-        input: Tensor,
-        state: PlasticState | None = None,
-        *,
-        clamp: Tensor | None = None,
-        episode_start: Tensor | None = None,
-    ) -> tuple[Tensor, PlasticState]:
+        self, input: Tensor, state: Any = None, *, clamp: Tensor | None = None, episode_start: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """Run over a sequence.
 
         Args:
@@ -241,22 +181,10 @@ class PlasticRNN(_Plastic):
             episode_start: booleans, shaped like the input without features; the state is zero before a step that is
                 true.
         """
-        layout = layout_of(input, self.input_size, self.batch_first)
-        sequence = layout.sequence(input)
-        if clamp is not None:
-            check_shape("clamp", clamp, (*input.shape[:-1], self.hidden_size))
-        if episode_start is not None:
-            check_shape("episode_start", episode_start, input.shape[:-1])
-        output, state = self._run(
-            sequence,
-            self._bring_in(layout, sequence, state),
-            None if clamp is None else layout.sequence(clamp),
-            None if episode_start is None else layout.sequence(episode_start),
-        )
-        return layout.restore(output), layout.restore_state(state)
+        return self._run_layer(input, state, self.batch_first, clamp, episode_start)
 
 
-class PlasticRNNCell(_Plastic):
+class PlasticRNNCell(_PlasticRNN):
     """One step of :class:`PlasticRNN`, with the same parameters and names.
 
     Shape:
@@ -274,18 +202,29 @@ class PlasticRNNCell(_Plastic):
         torch.Size([8, 20])
     """
 
-    def forward(
-        self, input: Tensor, state: PlasticState | None = None, *, clamp: Tensor | None = None
-    ) -> tuple[Tensor, PlasticState]:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        rule: str | Rule | RuleFunction = "hebb",
+        alpha: Alpha = "connection",
+        nonlinearity: str = "tanh",
+        eta: float = 0.01,
+        learn_eta: bool = True,
+        bias: bool = True,
+        bound: float = 1.0,
+        engine: Engine = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        modulation: Modulation | None = None,
+        fan_out: FanOut = "none",
+        modulator_nonlinearity: ModulatorNonlinearity = "tanh",
+    ) -> None:
+        plasticity = Plasticity(rule, alpha, eta, learn_eta, bound, modulation, fan_out, modulator_nonlinearity)
+        options = {"device": device, "dtype": dtype}
+        super().__init__(input_size, hidden_size, plasticity, nonlinearity, bias, engine, options)
+
+    def forward(self, input: Tensor, state: Any = None, *, clamp: Tensor | None = None) -> tuple[Tensor, Any]:
         """Take one step. clamp: ``(B, N)`` or ``(N,)``; a neuron takes this value unless it is NaN."""
-        if input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"input has shape {tuple(input.shape)}: expected (B, {self.input_size}) or ({self.input_size},)"
-            )
-        layout = layout_of(input.unsqueeze(0), self.input_size, False)
-        sequence = layout.sequence(input.unsqueeze(0))
-        if clamp is not None:
-            check_shape("clamp", clamp, (*input.shape[:-1], self.hidden_size))
-            clamp = layout.sequence(clamp.unsqueeze(0))
-        output, state = self._run(sequence, self._bring_in(layout, sequence, state), clamp)
-        return layout.restore(output)[0], layout.restore_state(state)
+        return self._run_cell(input, state, clamp)

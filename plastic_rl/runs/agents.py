@@ -102,7 +102,7 @@ def _check_settings(run: RunFolder, agent: PlasticA2C) -> None:
     """Check that a checkpoint's agent has the settings of its run."""
     config = run.settings(MazeRun)
     expected = config.agent_settings() | config.policy_kwargs()
-    found = {name: getattr(agent, name) for name in config.agent_settings()} | agent.policy_kwargs
+    found = {name: getattr(agent, name) for name in config.agent_settings()} | vars(agent.policy.core_settings)
     for name, value in expected.items():
         if found.get(name) != value:
             raise UserError(

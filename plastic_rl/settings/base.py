@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 import tyro
 
 from plastic_rl.checks import check_at_least, check_choice, check_used, check_within, finite_number
-from plastic_rl.choices import UNUSED
+from plastic_rl.choices import MODULATIONS, MODULATOR, UNUSED, FanOut, Modulation, ModulatorNonlinearity
 from plastic_rl.errors import UsageError, option
 from plastic_rl.seeds import LARGEST
 
@@ -88,6 +88,37 @@ class Settings:
     def pick(self, *names: str) -> dict[str, Any]:
         """Return the settings of these names."""
         return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModulationSettings(Settings):
+    """How a network modulates its own plasticity."""
+
+    modulation: Annotated[Modulation | None, unset("none", MODULATIONS)] = None
+    """Let the network compute the rates of its own plasticity (Backpropamine).
+    With simple, the rate of the rule; with retroactive, the rate at which an eligibility trace becomes a trace."""
+    fan_out: FanOut = "none"
+    """How the modulation reaches the neurons: alike, or by a gain and an offset of each neuron."""
+    modulator_nonlinearity: ModulatorNonlinearity = "tanh"
+    """Range of the modulation: -1 to 1 (tanh) or 0 to 1 (sigmoid)."""
+
+    def __post_init__(self) -> None:
+        """Check that there are no settings of a modulator without one."""
+        super().__post_init__()
+        if self.modulation is None:
+            for field in fields(ModulationSettings):
+                if field.name in MODULATOR and (value := getattr(self, field.name)) != field.default:
+                    raise UsageError(
+                        f"{option(field.name)} is {value} without --modulation: leave it out, or choose a modulation"
+                    )
+
+    @staticmethod
+    def adapted_rule(chosen: Any) -> dict[str, Any]:
+        """Return the default of the rule that depends on the modulation.
+
+        Modulated rates may be negative, under which the trace of another rule grows without bound.
+        """
+        return {"rule": "clip"} if chosen.modulation else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,12 +260,14 @@ def check_core(settings: Run, default: Run) -> None:
 
     Args:
         settings: of a new run.
-        default: the settings that hold where none are given.
+        default: the settings that hold where none are given but the leading ones.
 
     Raises:
         UsageError: such a setting differs from the default.
     """
-    given, unused = (sorted(map(option, names)) for names in (changed(settings, default), UNUSED[settings.core]))
+    leading = changed(settings, type(settings).from_preset(settings.preset)) & set(settings.leading)
+    changes = changed(settings, default) | leading
+    given, unused = (sorted(map(option, names)) for names in (changes, UNUSED[settings.core]))
     try:
         check_used(f"--core {settings.core}", given, unused)
     except ValueError as error:

@@ -15,7 +15,7 @@ class Images(CompletionRun):
 
     command: ClassVar[str] = "images"
     sizes: ClassVar[tuple[str, ...]] = ("hidden_size",)
-    leading: ClassVar[tuple[str, ...]] = ("preset", "core", "episodes")
+    leading: ClassVar[tuple[str, ...]] = ("preset", "core", "episodes", "modulation")
 
     preset: Literal["tuned", "paper"] = "tuned"
     """Where the defaults come from: settings found by tuning, or those of the paper (section 4.3).
@@ -57,9 +57,10 @@ class Images(CompletionRun):
     @classmethod
     def adapted(cls, chosen: Any) -> dict[str, Any]:
         """The tuned learning rate falls over the whole run; the paper's is lower for networks without plasticity."""
+        rule = cls.adapted_rule(chosen)
         if chosen.preset == "tuned":
-            return {"decay_episodes": chosen.episodes}
-        return {} if chosen.core == "plastic" else {"learning_rate": 3e-5}
+            return {"decay_episodes": chosen.episodes} | rule
+        return rule if chosen.core == "plastic" else {"learning_rate": 3e-5}
 
     def task_settings(self) -> dict[str, Any]:
         """Return the settings of the task."""

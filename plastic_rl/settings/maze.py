@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal
 
-from plastic_rl.choices import UNUSED, Alpha, Core, Nonlinearity, RuleName
+from plastic_rl.choices import Alpha, Core, Nonlinearity, RuleName, without_effect
 from plastic_rl.envs.maze.config import RandomMazeConfig
 from plastic_rl.envs.registration import settings_of
 from plastic_rl.seeds import MOST_ENVS
@@ -11,6 +11,7 @@ from plastic_rl.settings.base import (
     Count,
     CountOrNone,
     Fraction,
+    ModulationSettings,
     Positive,
     Run,
     Settings,
@@ -49,25 +50,29 @@ class EnvironmentSettings(RandomMazeConfig, EnvironmentName):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSettings(Settings):
+class NetworkSettings(ModulationSettings):
     """The agent's network."""
 
     core: Core = "plastic"
-    """Recurrent core of the agent. All but plastic are controls without plasticity."""
+    """Recurrent core of the agent. All but plastic and plastic_lstm are controls without plasticity."""
     hidden_size: Count = 100
     """Neurons in the core."""
     rule: RuleName = "hebb"
-    """Plasticity rule."""
+    """Plasticity rule. By default clip with --modulation."""
+    bound: Weight = 1.0
+    """The rule clip keeps the trace between -bound and bound."""
     alpha: Alpha = "connection"
     """Plasticity coefficients: one per connection, one per neuron, or one shared by all connections."""
     eta: Fraction = 0.01
-    """Initial learning rate of the trace; it is trained too."""
+    """Initial learning rate of the trace, or with --modulation retroactive of the eligibility; it is trained too.
+    With --modulation simple, it only says where the rates of --fan-out neuron or of a sigmoid begin."""
     nonlinearity: Nonlinearity = "tanh"
-    """Activation function of the neurons; lstm has its own."""
+    """Activation function of the neurons; plastic_lstm, lstm and gru have their own."""
 
     def policy_kwargs(self) -> dict[str, Any]:
         """Return the settings of the network that its core uses."""
-        return {n: value for n, value in self.pick(*names_of(NetworkSettings)).items() if n not in UNUSED[self.core]}
+        unused = without_effect(self.core, self.modulation)
+        return self.pick(*(name for name in names_of(NetworkSettings) if name not in unused))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +103,7 @@ class MazeRun(LearningSettings, NetworkSettings, EnvironmentSettings, Run):
 
     command: ClassVar[str] = "maze"
     length: ClassVar[str] = "steps"
-    leading: ClassVar[tuple[str, ...]] = ("preset", "steps", "lifetime")
+    leading: ClassVar[tuple[str, ...]] = ("preset", "steps", "lifetime", "modulation")
 
     preset: Literal["tuned", "paper"] = "tuned"
     """Where the defaults come from: settings found by tuning, or those of the paper (section 4.5).
@@ -126,7 +131,8 @@ class MazeRun(LearningSettings, NetworkSettings, EnvironmentSettings, Run):
     @classmethod
     def adapted(cls, chosen: Any) -> dict[str, Any]:
         """The tuned learning rate falls over the whole run; the paper's updates span a whole lifetime."""
-        return {"decay_steps": chosen.steps} if chosen.preset == "tuned" else {"n_steps": chosen.lifetime}
+        length = {"decay_steps": chosen.steps} if chosen.preset == "tuned" else {"n_steps": chosen.lifetime}
+        return length | cls.adapted_rule(chosen)
 
     def agent_settings(self) -> dict[str, Any]:
         """Return the settings of ``PlasticA2C``, except its learning rate."""

@@ -14,7 +14,7 @@ class Memorize(CompletionRun):
 
     command: ClassVar[str] = "memorize"
     sizes: ClassVar[tuple[str, ...]] = ("bits", "hidden_size")
-    leading: ClassVar[tuple[str, ...]] = ("preset", "core")
+    leading: ClassVar[tuple[str, ...]] = ("preset", "core", "modulation")
 
     preset: Literal["paper", "comparison"] = "paper"
     """Where the defaults come from: the paper's main experiment (section 4.1), or its comparison with controls (4.2).
@@ -47,7 +47,7 @@ class Memorize(CompletionRun):
     def adapted(cls, chosen: Any) -> dict[str, Any]:
         """Networks without plasticity learn more slowly; in the comparison they are also larger."""
         if chosen.core == "plastic":
-            return {}
+            return cls.adapted_rule(chosen)
         return {"learning_rate": 3e-5} | ({"hidden_size": 2050} if chosen.preset == "comparison" else {})
 
     def task_settings(self) -> dict[str, Any]:

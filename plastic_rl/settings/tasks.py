@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from plastic_rl.checks import finite_number
-from plastic_rl.choices import UNUSED, Alpha, CompletionCore, RuleName
+from plastic_rl.choices import Alpha, CompletionCore, RuleName, without_effect
 from plastic_rl.settings.base import (
     POSITIVE,
     Bound,
     Count,
     CountOrNone,
     Fraction,
+    ModulationSettings,
     Positive,
     Run,
+    Weight,
     at_least,
+    names_of,
     unset,
     within,
 )
@@ -38,6 +41,8 @@ class TaskRun(Run):
     """Plasticity coefficients: one per connection, one per neuron, or one shared by all connections."""
     eta: Fraction = 0.01
     """Learning rate of the trace; its initial value if it is trained."""
+    bound: Weight = 1.0
+    """The rule clip keeps the trace between -bound and bound."""
     learn_eta: bool
     """Train eta too."""
 
@@ -54,10 +59,11 @@ class TaskRun(Run):
 
     def core_settings(self) -> dict[str, Any]:
         """Return the settings of the core that it uses."""
-        return self._used("core", "rule", "alpha", "eta", "learn_eta")
+        return self._used("core", "rule", "alpha", "eta", "learn_eta", "bound")
 
-    def _used(self, *names: str) -> dict[str, Any]:
-        return self.pick(*(name for name in names if name not in UNUSED[self.core]))
+    def _used(self, *names: str, modulation: str | None = None) -> dict[str, Any]:
+        unused = without_effect(self.core, modulation)
+        return self.pick(*(name for name in names if name not in unused))
 
     def facts(self) -> dict[str, Any]:
         """Return what summary.json and the table of results say about the settings."""
@@ -80,7 +86,7 @@ class TaskRun(Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompletionRun(TaskRun):
+class CompletionRun(ModulationSettings, TaskRun):
     """Settings of a training on a completion task."""
 
     core: CompletionCore = "plastic"
@@ -102,7 +108,8 @@ class CompletionRun(TaskRun):
 
     def core_settings(self) -> dict[str, Any]:
         """Return the settings of the core that it uses."""
-        return super().core_settings() | self._used("hidden_size", "init_scale", "init_alpha")
+        names = ("hidden_size", "init_scale", "init_alpha", *names_of(ModulationSettings))
+        return super().core_settings() | self._used(*names, modulation=self.modulation)
 
 
 def found_from_everywhere(folder: Path | None) -> Path | None:

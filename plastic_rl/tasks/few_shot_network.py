@@ -99,8 +99,8 @@ class FewShotNetwork(nn.Module):
             raise ValueError(
                 f"a core {core.core} cannot classify characters: expected one of {', '.join(OUTPUT_LAYERS)}"
             )
-        if core.hidden_size is not None or core.init_alpha:
-            raise ValueError("an output layer has no use for hidden_size and init_alpha: leave them out")
+        if core.hidden_size is not None or core.init_alpha or core.modulation:
+            raise ValueError("an output layer has no use for hidden_size, init_alpha and modulation: leave them out")
         self.settings, self.size = settings, size
         layers: list[nn.Module] = []
         features = 1

@@ -131,7 +131,7 @@ class Trainer:
         self._logged = 0  # episodes at the last row that was due
         self.last_validation: dict[str, float] | None = None
         columns = ["episodes", "seconds", "loss", *task.measures, "gradient_norm", "learning_rate"]
-        columns += ["eta"] if plastic_layers(network) else []
+        columns += ["eta"] if self._etas() else []
         columns += [f"validation_{name}" for name in ("loss", *task.measures)] if self.validation else []
         self.metrics = self.run.metrics(columns)
 
@@ -199,8 +199,12 @@ class Trainer:
         row = {"episodes": self.episodes, "seconds": self.seconds, "loss": loss.item()}
         row |= {name: value.float().mean().item() for name, value in metrics.items()}
         row |= {"gradient_norm": norm, "learning_rate": rate}
-        layers = plastic_layers(self.network)
-        return row | ({"eta": sum(layer.eta.item() for layer in layers) / len(layers)} if layers else {})
+        etas = self._etas()
+        return row | ({"eta": sum(etas) / len(etas)} if etas else {})
+
+    def _etas(self) -> list[float]:
+        """The learning rates of the traces, of the layers that have one."""
+        return [layer.eta.item() for layer in plastic_layers(self.network) if layer.eta is not None]
 
     def _rate(self) -> float:
         """The learning rate of the next update."""

@@ -72,8 +72,11 @@ def test_a_rule_of_ones_own_goes_into_the_core():
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"core": "gru"}, "unknown core 'gru': expected one of plastic, rnn, lstm, memoryless, fixed"),
-        ({"core": "fixed", "hidden_size": 6}, "a core fixed has no memory: expected one of plastic, rnn, lstm"),
+        (
+            {"core": "esn"},
+            "unknown core 'esn': expected one of plastic, plastic_lstm, rnn, lstm, gru, memoryless, fixe",
+        ),
+        ({"core": "fixed", "hidden_size": 6}, "a core fixed has no memory: expected one of plastic, plastic_lstm, rnn"),
         ({"hidden_size": 6, "rule": "hebbian"}, "unknown rule 'hebbian': expected one of hebb, oja, clip"),
     ],
 )

@@ -56,8 +56,11 @@ def by_hand(parameters, inputs, queries, trace, clamp, rule, activation):
                 hebb = hebb - eta * hebb + eta * product
             elif rule == "oja":
                 hebb = hebb + eta * product - eta * (y * y) * hebb
-            else:
+            elif rule == "clip":
                 hebb = torch.clip(hebb + eta * product, -1, 1)
+            else:
+                change = eta * product
+                hebb = hebb + change.clip(0) * (1 - hebb) + change.clip(max=0) * (1 + hebb)
             found.append(y)
         outputs.append(torch.stack(found))
         answers.append(torch.stack([query[b] @ (w + alpha * hebb) for query in queries]))

@@ -150,12 +150,47 @@ def test_a_core_is_not_given_what_it_has_no_use_for(kind, core):
                 check_core(kind.from_preset(preset, core=core, **given), default)
 
 
+@pytest.mark.parametrize("command", ["maze", "memorize", "images"])
+def test_modulated_networks_are_clipped_by_default(command):
+    assert read(command).rule == "hebb"
+    for given in ([], ["--fan-out", "neuron"], ["--modulator-nonlinearity", "sigmoid"]):
+        run = read(command, "--modulation", "retroactive", *given)
+        assert (run.modulation, run.rule) == ("retroactive", "clip")
+        assert read(command, *run.to_words()) == run
+        assert type(run).from_json(run.to_json()) == run
+    assert read(command, "--modulation", "simple", "--rule", "hebb").rule == "hebb"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["maze", "--fan-out", "neuron"], "--fan-out is neuron without --modulation: leave it out, or choose"),
+        (["images", "--modulator-nonlinearity", "sigmoid"], "--modulator-nonlinearity is sigmoid without --modulation"),
+        (["maze", "--core", "rnn", "--modulation", "simple"], "--core rnn has no use for --modulation: leave it out"),
+        (["memorize", "--core", "lstm", "--modulation", "simple"], "--core lstm has no use for --modulation: leave it"),
+        (["maze", "--core", "gru", "--bound", "2"], "--core gru has no use for --bound: leave it out"),
+        (["maze", "--core", "plastic_lstm", "--nonlinearity", "relu"], "--core plastic_lstm has no use for --nonline"),
+        (["maze", "--bound", "-1"], "--bound is -1.0: expected at least 0"),
+    ],
+)
+def test_modulation_that_cannot_be(words, says):
+    with pytest.raises(UsageError, match=says):
+        read(*words)
+
+
 def test_the_agent_and_its_network_are_given_the_settings_that_they_take():
     assert set(MazeRun().agent_settings()) == {
         "n_steps", "gamma", "gae_lambda", "ent_coef", "squared_prob_coef", "vf_coef", "max_grad_norm",
         "normalize_advantage", "seed",
     }  # fmt: skip
-    assert set(MazeRun().policy_kwargs()) == {"core", "hidden_size", "rule", "alpha", "eta", "nonlinearity"}
+    plastic = {"core", "hidden_size", "rule", "bound", "alpha", "eta", "nonlinearity"}
+    assert set(MazeRun().policy_kwargs()) == plastic
+    modulation = {"modulation", "fan_out", "modulator_nonlinearity"}
+    assert set(MazeRun(modulation="simple").policy_kwargs()) == plastic | modulation
+    assert set(MazeRun(core="plastic_lstm").policy_kwargs()) == plastic - {"nonlinearity"}
+    assert set(Memorize(modulation="simple").core_settings()) == plastic - {"nonlinearity"} | modulation | {
+        "learn_eta", "init_scale", "init_alpha",
+    }  # fmt: skip
     assert set(MazeRun(core="lstm").policy_kwargs()) == {"core", "hidden_size"}
     assert set(Memorize(core="rnn").core_settings()) == {"core", "hidden_size", "init_scale"}
 

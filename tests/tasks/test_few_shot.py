@@ -320,8 +320,8 @@ def test_networks_that_cannot_be():
     for core in ("rnn", "lstm"):
         with pytest.raises(ValueError, match=f"a core {core} cannot classify characters: expected one of plastic, fix"):
             task_of().network(CoreSettings(core=core))
-    for settings in (CoreSettings(hidden_size=7), CoreSettings(init_alpha=3.0)):
-        with pytest.raises(ValueError, match="no use for hidden_size and init_alpha"):
+    for settings in (CoreSettings(hidden_size=7), CoreSettings(init_alpha=3.0), CoreSettings(modulation="simple")):
+        with pytest.raises(ValueError, match="no use for hidden_size, init_alpha and modulation"):
             task_of().network(settings)
 
 

@@ -129,7 +129,8 @@ def test_plasticity_may_begin_above_zero(alpha):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"core": "gru"}, "unknown core 'gru': expected one of plastic, rnn, lstm"),
+        ({"core": "esn"}, "unknown core 'esn': expected one of plastic, plastic_lstm, rnn, lstm"),
+        ({"core": "gru"}, "a core gru cannot complete items: expected one of plastic, rnn, lstm"),
         ({"hidden_size": 0}, "hidden_size is 0: expected at least 1"),
         ({"init_scale": -1.0}, "init_scale is -1.0: expected at least 0"),
         ({"init_scale": float("nan")}, "init_scale is nan"),
