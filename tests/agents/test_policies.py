@@ -51,16 +51,23 @@ def test_the_policys_methods_go_through_the_core():
 
 
 @pytest.mark.parametrize(
-    ("core", "parts", "has_memory"),
+    ("core", "modulation", "parts"),
     [
-        ("plastic", ("hidden", "trace"), True),
-        ("rnn", ("hidden",), True),
-        ("lstm", ("hidden", "cell"), True),
-        ("memoryless", ("hidden",), False),
+        ("plastic", None, ("hidden", "trace")),
+        ("plastic", "simple", ("hidden", "trace")),
+        ("plastic", "retroactive", ("hidden", "trace", "eligibility")),
+        ("plastic_lstm", None, ("hidden", "cell", "trace")),
+        ("plastic_lstm", "simple", ("hidden", "cell", "trace")),
+        ("plastic_lstm", "retroactive", ("hidden", "cell", "trace", "eligibility")),
+        ("rnn", None, ("hidden",)),
+        ("lstm", None, ("hidden", "cell")),
+        ("gru", None, ("hidden",)),
+        ("memoryless", None, ("hidden",)),
     ],
 )
-def test_the_parts_of_a_state_have_names(core, parts, has_memory):
-    agent = new_agent(core=core).learn(80)
+def test_the_parts_of_a_state_have_names(core, modulation, parts):
+    plastic = core.startswith("plastic")
+    agent = new_agent(core=core, **({"rule": "clip", "modulation": modulation} if plastic else {})).learn(80)
     policy, observations = agent.policy, maze().reset(seed=0)[0]
     first = policy.initial_state(4)
     state = agent.predict(observations, first, deterministic=True)[1]
@@ -70,12 +77,20 @@ def test_the_parts_of_a_state_have_names(core, parts, has_memory):
     assert not any(part.any() for part in first)
     for other in (None, first._replace()):
         np.testing.assert_array_equal(agent.predict(observations, other, deterministic=True)[1].hidden, state.hidden)
-    assert (policy.is_plastic, policy.has_memory) == (core == "plastic", has_memory)
-    if core == "plastic":
+    assert (policy.is_plastic, policy.has_memory) == (plastic, core != "memoryless")
+    assert policy.is_modulated == (modulation is not None)
+    assert policy.eta == (policy.core.eta.item() if plastic and modulation != "simple" else None)
+    if modulation is None:
+        with pytest.raises(ValueError, match="has no modulation: check is_modulated first"):
+            policy.modulation(state)
+    else:
+        modulator = policy.core.modulator
+        expected = np.tanh(state.hidden @ modulator.weight.detach().numpy() + modulator.bias.item())
+        assert policy.modulation(state).shape == (4,)
+        np.testing.assert_allclose(policy.modulation(state), expected, rtol=1e-4)
+    if plastic:
         expected = policy.core.alpha.detach().numpy() * state.trace
         np.testing.assert_array_equal(policy.plastic_weights(state), expected)
-        assert policy.eta == policy.core.eta.item()
     else:
-        assert policy.eta is None
         with pytest.raises(ValueError, match="no plastic connections"):
             policy.plastic_weights(state)

@@ -37,7 +37,22 @@ def saved(tmp_path_factory):
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"core": "rnn"}, {"core": "lstm"}, {"rule": "oja", "alpha": "shared"}])
+KINDS = pytest.mark.parametrize(
+    "kwargs",
+    [
+        {},
+        {"core": "rnn"},
+        {"core": "lstm"},
+        {"core": "gru"},
+        {"rule": "oja", "alpha": "shared"},
+        {"rule": "clip", "modulation": "simple", "fan_out": "neuron"},
+        {"rule": "clip", "modulation": "retroactive", "modulator_nonlinearity": "sigmoid"},
+        {"core": "plastic_lstm", "rule": "clip", "modulation": "retroactive"},
+    ],
+)
+
+
+@KINDS
 def test_a_saved_agent_acts_the_same(kwargs, tmp_path):
     agent = new_agent(**kwargs).learn(60)
     agent.save(tmp_path / "agent")
@@ -50,11 +65,20 @@ def test_a_saved_agent_acts_the_same(kwargs, tmp_path):
     assert loaded.num_timesteps == 60
 
 
+@KINDS
+def test_a_continuation_of_every_core_is_exact(kwargs, tmp_path):
+    check_continuation(tmp_path, **kwargs)
+
+
 @pytest.mark.parametrize("name", ["GridMaze", "RandomMaze"])
 def test_a_continuation_is_exact(name, tmp_path):
+    check_continuation(tmp_path, name)
+
+
+def check_continuation(tmp_path, name="GridMaze", **kwargs):
     """Rollouts have 10 steps and lifetimes 13, so that training stops within lifetimes."""
-    straight = new_agent(name).learn(240)
-    new_agent(name).learn(120).save(tmp_path / "half.zip", include=["run"])
+    straight = new_agent(name, **kwargs).learn(240)
+    new_agent(name, **kwargs).learn(120).save(tmp_path / "half.zip", include=["run"])
     resumed = PlasticA2C.load(tmp_path / "half.zip", env=maze(name), resume=True, device="cpu")
     resumed.learn(120, reset_num_timesteps=False)
     assert resumed.num_timesteps == straight.num_timesteps

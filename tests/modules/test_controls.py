@@ -5,12 +5,12 @@ from itertools import pairwise
 import pytest
 import torch
 
-from plastic_rl import LSTMCore, MemorylessCore, PlasticRNN, RNNCore, matching_hidden_size
+from plastic_rl import GRUCore, LSTMCore, MemorylessCore, PlasticLSTM, PlasticRNN, RNNCore, matching_hidden_size
 from plastic_rl.modules import controls
 from plastic_rl.modules.controls import count_parameters
 
 T, B, I, N = 9, 3, 4, 6  # noqa: E741
-CONTROLS = pytest.mark.parametrize("Core", [RNNCore, LSTMCore, MemorylessCore])
+CONTROLS = pytest.mark.parametrize("Core", [RNNCore, LSTMCore, GRUCore, MemorylessCore])
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +42,13 @@ def test_lstm_is_pytorchs():
     state = draw_state(core)
     output, last = core.layer(input, (state.hidden[None], state.cell[None]))
     assert_same(core(input, state), (output, [s[0] for s in last]))
+
+
+def test_gru_is_pytorchs():
+    core, input = GRUCore(I, N), torch.randn(T, B, I)
+    state = draw_state(core)
+    output, hidden = core.layer(input, state.hidden[None])
+    assert_same(core(input, state), (output, [hidden[0]]))
 
 
 def gradients(core, input, state):
@@ -215,8 +222,15 @@ def test_episode_starts_are_booleans(Core):
 @pytest.mark.parametrize("size", [1, 2, 7, 30])
 @pytest.mark.parametrize(
     "build",
-    [lambda n: RNNCore(5, n), lambda n: LSTMCore(5, n), lambda n: PlasticRNN(5, n)],
-    ids=["rnn", "lstm", "plastic"],
+    [
+        lambda n: RNNCore(5, n),
+        lambda n: LSTMCore(5, n),
+        lambda n: GRUCore(5, n),
+        lambda n: PlasticRNN(5, n),
+        lambda n: PlasticRNN(5, n, modulation="retroactive", fan_out="neuron", modulator_nonlinearity="sigmoid"),
+        lambda n: PlasticLSTM(5, n, modulation="simple", forget_bias=1.0),
+    ],
+    ids=["rnn", "lstm", "gru", "plastic", "modulated", "plastic_lstm"],
 )
 def test_the_matching_size_has_the_nearest_number_of_parameters(build, size, alpha):
     core = PlasticRNN(5, size, alpha=alpha)

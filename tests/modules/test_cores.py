@@ -3,13 +3,14 @@ import re
 import pytest
 import torch
 
-from plastic_rl import LSTMCore, MemorylessCore, PlasticRNN, RNNCore
+from plastic_rl import GRUCore, LSTMCore, MemorylessCore, PlasticLSTM, PlasticRNN, RNNCore
 from plastic_rl.choices import CORES, UNUSED
 from plastic_rl.modules import CoreSettings
 
 OTHERS = {
     "rule": "oja", "alpha": "shared", "eta": 0.2, "learn_eta": False, "bound": 2.0, "nonlinearity": "relu",
-    "engine": "reference", "init_alpha": 0.5,
+    "engine": "reference", "init_alpha": 0.5, "modulation": "simple", "fan_out": "neuron",
+    "modulator_nonlinearity": "sigmoid", "forget_bias": 1.0,
 }  # fmt: skip
 
 
@@ -25,8 +26,10 @@ def test_every_core_is_built_and_called_alike(core):
     ("core", "direct"),
     [
         ("plastic", lambda: PlasticRNN(4, 6, "clip", "neuron", "relu", 0.2, False, bound=0.5, engine="reference")),
+        ("plastic_lstm", lambda: PlasticLSTM(4, 6, "clip", "neuron", 0.2, False, bound=0.5, engine="reference")),
         ("rnn", lambda: RNNCore(4, 6, "relu")),
         ("lstm", lambda: LSTMCore(4, 6)),
+        ("gru", lambda: GRUCore(4, 6)),
         ("memoryless", lambda: MemorylessCore(4, 6, "relu")),
     ],
 )
@@ -44,6 +47,15 @@ def test_a_core_of_settings_is_that_of_its_class(core, direct):
         assert one.equal(other)
     input = torch.randn(9, 3, 4)
     assert built(input)[0].equal(expected(input)[0])
+
+
+@pytest.mark.parametrize(("core", "Class"), [("plastic", PlasticRNN), ("plastic_lstm", PlasticLSTM)])
+def test_a_modulated_core_of_settings(core, Class):
+    given = {"rule": "clip", "modulation": "retroactive", "fan_out": "neuron", "modulator_nonlinearity": "sigmoid"}
+    built = CoreSettings(core, 6, **given, init_alpha=0.5, init_scale=0.0).build(4)
+    assert repr(built) == repr(Class(4, 6, **given))
+    assert (built.alpha == 0.5).all()
+    assert not built.w.any()
 
 
 @pytest.mark.parametrize("core", sorted(UNUSED))
@@ -74,9 +86,10 @@ def test_a_rule_of_ones_own_goes_into_the_core():
     [
         (
             {"core": "esn"},
-            "unknown core 'esn': expected one of plastic, plastic_lstm, rnn, lstm, gru, memoryless, fixe",
+            "unknown core 'esn': expected one of plastic, plastic_lstm, rnn, lstm, gru, memoryless, fix",
         ),
         ({"core": "fixed", "hidden_size": 6}, "a core fixed has no memory: expected one of plastic, plastic_lstm, rnn"),
+        ({"hidden_size": 6, "fan_out": "neuron"}, "fan_out is 'neuron' without modulation: expected 'none'"),
         ({"hidden_size": 6, "rule": "hebbian"}, "unknown rule 'hebbian': expected one of hebb, oja, clip"),
     ],
 )

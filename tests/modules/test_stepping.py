@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from plastic_rl import LSTMCore, MemorylessCore, PlasticRNN, RNNCore
+from plastic_rl import GRUCore, LSTMCore, MemorylessCore, PlasticLSTM, PlasticRNN, RNNCore
 from plastic_rl.choices import RULES
 from plastic_rl.ops import PlasticState
 from plastic_rl.rules import Hebb
@@ -28,8 +28,14 @@ CORES = {
     "relu": lambda: PlasticRNN(I, N, nonlinearity="relu"),
     "reference": lambda: PlasticRNN(I, N, engine="reference"),
     "function": lambda: PlasticRNN(I, N, rule=hebbian),
+    "simple": lambda: PlasticRNN(I, N, "clip", modulation="simple"),
+    "fan_out": lambda: PlasticRNN(I, N, "clip", modulation="simple", fan_out="neuron"),
+    "retroactive": lambda: PlasticRNN(I, N, "clip", eta=0.3, modulation="retroactive"),
+    "plastic_lstm": lambda: PlasticLSTM(I, N, eta=0.3),
+    "retroactive_lstm": lambda: PlasticLSTM(I, N, "clip", eta=0.3, modulation="retroactive"),
     "rnn": lambda: RNNCore(I, N),
     "lstm": lambda: LSTMCore(I, N),
+    "gru": lambda: GRUCore(I, N),
     "memoryless": lambda: MemorylessCore(I, N),
 }
 

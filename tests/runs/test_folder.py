@@ -2,6 +2,7 @@
 
 import builtins
 import io
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from plastic_rl import cli
+from plastic_rl.agents import archive
 from plastic_rl.errors import UsageError, UserError
 from plastic_rl.ops import set_num_threads
 from plastic_rl.runs.finding import TRAINED, evaluation_folder, find_run
@@ -54,6 +56,28 @@ def test_a_resumed_run_reads_its_config_and_its_checkpoint_once(tmp_path, monkey
     set_num_threads(None)
     checkpoint = {"maze": "checkpoint.zip", "memorize": "checkpoint.pt"}[command]
     assert (reads["config.json"], reads[checkpoint]) == (1, 1)
+
+
+def without(content, *names):
+    return {name: value for name, value in content.items() if name not in names}
+
+
+@pytest.mark.parametrize("command", WORDS)
+def test_a_run_from_before_a_setting_existed_is_resumed(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    cli.main([*WORDS[command], "--out", "run"])
+    newer = ("bound", "modulation", "fan_out", "modulator_nonlinearity")
+    config = json.loads(Path("run/config.json").read_text())
+    assert set(newer) < set(config["run"])
+    config["run"] = without(config["run"], *newer)
+    if command == "maze":
+        config["agent"]["policy_kwargs"] = without(config["agent"]["policy_kwargs"], *newer)
+        saved = archive.read("run/checkpoint.zip")
+        saved.config["policy_kwargs"] = without(saved.config["policy_kwargs"], *newer)
+        archive.write("run/checkpoint.zip", saved)
+    Path("run/config.json").write_text(json.dumps(config))
+    cli.main([command, "--resume", "run", *LONGER[command]])
+    set_num_threads(None)
 
 
 def test_a_run_that_is_trained_further_keeps_what_training_needs(tmp_path):
