@@ -1,5 +1,6 @@
 """Actor-critic policies around a recurrent core."""
 
+from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -12,7 +13,7 @@ from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
-from plastic_rl.modules import MemorylessCore
+from plastic_rl.modules import MemorylessCore, Modulator
 from plastic_rl.modules.ablation import plastic_layers
 from plastic_rl.modules.cores import CoreSettings, RecurrentCore
 from plastic_rl.modules.recurrent import PlasticRecurrent
@@ -189,10 +190,22 @@ class PlasticPolicy(ActorCriticPolicy):
         Raises:
             ValueError: the core modulates nothing.
         """
+        with torch.no_grad():
+            return self._modulator(torch.as_tensor(state.hidden, device=self.device)).numpy(force=True)
+
+    def with_modulation(self, signal: np.ndarray | float) -> AbstractContextManager[None]:
+        """Return a context in which M is given: a number, or ``(B,)``; the core then computes none of its own.
+
+        Raises:
+            ValueError: the core modulates nothing.
+        """
+        return self._modulator.given(torch.as_tensor(signal))
+
+    @property
+    def _modulator(self) -> Modulator:
         if not isinstance(self.core, PlasticRecurrent) or self.core.modulator is None:
             raise ValueError(f"this {type(self.core).__name__} has no modulation: check is_modulated first")
-        with torch.no_grad():
-            return self.core.modulator(torch.as_tensor(state.hidden, device=self.device)).numpy(force=True)
+        return self.core.modulator
 
     def initial_state(self, count: int) -> State:
         """Return the state of ``count`` agents at the start of their lifetimes, as ``predict`` takes it."""

@@ -15,7 +15,7 @@ OutputLayer = Literal["plastic", "fixed"]  # of few-shot classification; the sec
 Split = Literal["paper", "lake", "vinyals", "glyphs"]  # of characters, into those for training and for tests
 Rotation = Literal["episode", "training", "class"]  # when few-shot classification rotates characters
 Drive = Literal["clamp", "add"]  # how a pattern reaches the neurons that it is shown to
-Ablation = Literal["trace_zero", "alpha_zero"]
+Ablation = Literal["trace_zero", "alpha_zero", "modulation_zero", "eligibility_zero"]
 
 RULES: tuple[RuleName, ...] = get_args(RuleName)
 MODULATIONS: tuple[Modulation, ...] = get_args(Modulation)

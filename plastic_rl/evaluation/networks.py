@@ -1,6 +1,6 @@
 """Testing a network on fresh episodes of a task, with its plasticity and without."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from plastic_rl.checks import check_at_least
-from plastic_rl.choices import Ablation
-from plastic_rl.modules.ablation import ablated
+from plastic_rl.modules.ablation import ablated, ablations_of
 from plastic_rl.seeds import FRESH
 from plastic_rl.tasks import Task
 from plastic_rl.text import table
@@ -81,10 +80,10 @@ def assess_parts(task: Task, network: nn.Module, episodes: int, seed: int, ablat
     return {(ablation, part): assess(one, network, episodes, FRESH + seed) for part, one in parts}
 
 
-def assess_ablated(task: Task, network: nn.Module, episodes: int, seed: int, ablations: Sequence[Ablation]) -> Results:
-    """Test a network as ``assess_parts`` does, first as it is and then under each ablation of its plasticity."""
+def assess_ablated(task: Task, network: nn.Module, episodes: int, seed: int) -> Results:
+    """Test a network as ``assess_parts`` does, first as it is and then without each part of its plasticity."""
     results = assess_parts(task, network, episodes, seed)
-    for ablation in ablations:
+    for ablation in ablations_of(network):
         with ablated(network, ablation):
             results |= assess_parts(task, network, episodes, seed, ablation)
     return results

@@ -10,11 +10,12 @@ import torch
 
 from plastic_rl.agents import PlasticA2C
 from plastic_rl.checks import check_at_least
+from plastic_rl.choices import ABLATIONS as OF_NETWORK
 from plastic_rl.envs.protocols import Measured
-from plastic_rl.modules.ablation import ABLATIONS as OF_NETWORK
-from plastic_rl.modules.ablation import ablated
+from plastic_rl.modules import ablation as networks
 
 LEARNED = 5  # steps after the first hit, by which its reward was observed and written into the trace
+SHUFFLED = "modulation_shuffled"
 
 State = Any  # a core's state, a NamedTuple of arrays
 Change = Callable[[State, State, np.ndarray, np.ndarray], State]
@@ -67,6 +68,10 @@ def _clear_trace(before: State, state: State, hit: np.ndarray, since: np.ndarray
     return state._replace(trace=_where(hit, 0.0, state.trace))
 
 
+def _clear_eligibility(before: State, state: State, hit: np.ndarray, since: np.ndarray) -> State:
+    return state._replace(eligibility=_where(hit, 0.0, state.eligibility))
+
+
 def _clear_activity(before: State, state: State, hit: np.ndarray, since: np.ndarray) -> State:
     return state._replace(**{name: _where(hit, 0.0, getattr(state, name)) for name in state.per_neuron})
 
@@ -76,22 +81,28 @@ def _clear_activity(before: State, state: State, hit: np.ndarray, since: np.ndar
 _CHANGES: dict[str, Change] = {
     "trace_frozen": _freeze_trace,
     "trace_cleared": _clear_trace,
+    "eligibility_cleared": _clear_eligibility,
     "hidden_cleared": _clear_activity,
 }
 ABLATIONS: dict[str, str] = {
     "trace_zero": "trace kept at zero",
     "alpha_zero": "alpha at zero",
+    "modulation_zero": "modulation kept at zero",
+    SHUFFLED: "modulation shuffled over time",
+    "eligibility_zero": "eligibility kept at zero",
     "trace_frozen": f"trace frozen {LEARNED} steps after the first hit",
     "trace_cleared": "trace cleared at each hit",
+    "eligibility_cleared": "eligibility cleared at each hit",
     "hidden_cleared": "hidden state cleared at each hit",
 }
 
 
 def ablations_of(agent: PlasticA2C) -> list[str]:
     """Return the ablations that remove something from an agent's core."""
-    if agent.policy.is_plastic:
-        return list(ABLATIONS)
-    return ["hidden_cleared"] if agent.policy.has_memory else []
+    policy = agent.policy
+    parts = {*policy.initial_state(1)._fields} - (set() if policy.has_memory else {"hidden"})
+    found = {*networks.ablations_of(policy), *(name for name in _CHANGES if name.partition("_")[0] in parts)}
+    return [name for name in ABLATIONS if name in found or (name == SHUFFLED and policy.is_modulated)]
 
 
 def live(
@@ -110,7 +121,10 @@ def live(
         lifetimes: their number.
         seed: of the agent's actions and of the first maze; the seeds of the other mazes follow it.
         deterministic: whether to take the likeliest action instead of a sample.
-        ablation: one of ``ABLATIONS``.
+        ablation: one of ``ABLATIONS``. With ``"modulation_shuffled"``, all lifetimes are first lived without ablation,
+            from the same seed. Then each lifetime is lived again with the signals M(t) of its first time, in a random
+            order of its steps that is drawn for each lifetime. So M has the same values, but no relation to what
+            happens.
 
     Raises:
         ValueError: the agent's core has nothing that this ablation removes, or lifetimes is below 1.
@@ -119,22 +133,49 @@ def live(
         known = ", ".join(ablations_of(agent)) or "none"
         raise ValueError(f"there is no ablation {ablation!r} of this agent: expected one of {known}")
     check_at_least("lifetimes", lifetimes, 1)
-    maze = env.unwrapped
+    rounds = -(-lifetimes // env.num_envs)
+    signals = None
+    if ablation == SHUFFLED:
+        _, own = _live(agent, env, rounds, seed, deterministic)
+        signals = np.random.default_rng(seed).permuted(own, axis=1)
+    with networks.ablated(agent.policy, ablation) if ablation in OF_NETWORK else nullcontext():
+        rewards, _ = _live(agent, env, rounds, seed, deterministic, _CHANGES.get(ablation or ""), signals)
+    return Lifetimes(rewards.transpose(0, 2, 1).reshape(-1, rewards.shape[1])[:lifetimes])
+
+
+def _live(
+    agent: PlasticA2C,
+    env: gym.vector.VectorEnv,
+    rounds: int,
+    seed: int,
+    deterministic: bool,
+    change: Change | None = None,
+    signals: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Live through some rounds of lifetimes, B side by side.
+
+    Args:
+        change: made to the state after each step.
+        signals: ``(rounds, T, B)``, modulatory signals in place of those that the agent computes.
+
+    Returns:
+        Rewards and modulatory signals, ``(rounds, T, B)`` each; signals of 0 without modulation.
+    """
+    maze, batch, policy = env.unwrapped, env.num_envs, agent.policy
     assert isinstance(maze, Measured)
-    steps, batch = maze.lifetime, env.num_envs
-    change = _CHANGES.get(ablation) if ablation else None
     torch.manual_seed(seed)
     observations, _ = env.reset(seed=seed)
-    rewards = np.zeros((-(-lifetimes // batch), steps, batch))
-    with ablated(agent.policy, ablation) if ablation in OF_NETWORK else nullcontext():
-        for batch_rewards in rewards:
-            state: State = agent.policy.initial_state(batch)
+    rewards, found = np.zeros((2, rounds, maze.lifetime, batch))
+    for r, t in np.ndindex(rounds, maze.lifetime):
+        if t == 0:
+            state: State = policy.initial_state(batch)
             hit, since = np.zeros(batch, bool), np.full(batch, -1)
-            starts = np.ones(batch, bool)
-            for t in range(steps):
-                actions, after = agent.predict(observations, state, starts, deterministic)
-                observations, batch_rewards[t], _, _, _ = env.step(actions)
-                hit, starts = batch_rewards[t] > 0, np.zeros(batch, bool)
-                since = np.where(since >= 0, since + 1, np.where(hit, 0, -1))
-                state = change(state, after, hit, since) if change else after
-    return Lifetimes(rewards.transpose(0, 2, 1).reshape(-1, steps)[:lifetimes])
+        with nullcontext() if signals is None else policy.with_modulation(signals[r, t]):
+            actions, after = agent.predict(observations, state, np.full(batch, t == 0), deterministic)
+            if policy.is_modulated:
+                found[r, t] = policy.modulation(after)
+        observations, rewards[r, t], _, _, _ = env.step(actions)
+        hit = rewards[r, t] > 0
+        since = np.where(since >= 0, since + 1, np.where(hit, 0, -1))
+        state = change(state, after, hit, since) if change else after
+    return rewards, found

@@ -21,6 +21,9 @@ class Evaluate(Settings):
     """Folder of the dataset."""
     out: Annotated[Path | None, unset("evaluation/, in the run folder if one is named")] = None
     """Folder for summary.json."""
+    course: Annotated[Path | None, unset("none")] = None
+    """For agents: record one fresh lifetime step by step in this NumPy file, such as course.npz.
+    It holds observations, actions, rewards, values, the neurons' activity, the modulation and the size of the trace."""
     seed: Seed = 0
     """Chooses the fresh episodes, which are never those of training."""
     deterministic: bool = False

@@ -6,7 +6,6 @@ import torch
 import plastic_rl  # noqa: F401  (registers the mazes)
 from plastic_rl.agents import PlasticA2C
 from plastic_rl.evaluation.trials import ABLATIONS, LEARNED, Lifetimes, ablations_of, live
-from plastic_rl.modules import PlasticRNN
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +17,10 @@ def agent_of(env, **policy_kwargs):
     agent = PlasticA2C("PlasticPolicy", env, n_steps=5, policy_kwargs={"hidden_size": 12} | policy_kwargs, seed=0)
     with torch.no_grad():
         agent.policy.action_net.weight.normal_(std=0.5)  # so that what it does depends on its state
-        if isinstance(agent.policy.core, PlasticRNN):
-            agent.policy.core.eta.fill_(0.3)
+        if agent.policy.is_plastic:
             agent.policy.core.alpha.normal_(std=0.2)
+            if agent.policy.eta is not None:
+                agent.policy.core.eta.fill_(0.3)
     return agent
 
 
@@ -74,8 +74,18 @@ def test_what_is_taken_away_at_a_hit_changes_nothing_before(plastic, env, ablati
     assert (normal.rewards != changed.rewards).any()
 
 
+PLASTIC = ["trace_zero", "alpha_zero", "trace_frozen", "trace_cleared", "hidden_cleared"]
+
+
+@pytest.mark.parametrize("core", ["plastic", "plastic_lstm"])
+def test_each_plastic_core_loses_what_it_has(env, core):
+    modulation = {"modulation_zero", "modulation_shuffled"}
+    assert ablations_of(agent_of(env, core=core)) == PLASTIC
+    assert set(ablations_of(agent_of(env, core=core, modulation="simple"))) == {*PLASTIC} | modulation
+    assert ablations_of(agent_of(env, core=core, modulation="retroactive")) == list(ABLATIONS)
+
+
 def test_each_core_loses_what_it_has(env):
-    assert ablations_of(agent_of(env)) == list(ABLATIONS)
     assert ablations_of(agent_of(env, core="rnn")) == ["hidden_cleared"]
     assert ablations_of(agent_of(env, core="lstm")) == ["hidden_cleared"]
     assert ablations_of(agent_of(env, core="memoryless")) == []
@@ -90,7 +100,50 @@ def test_an_ablation_that_takes_nothing_is_refused(plastic, env):
         live(plastic, env, 0, 3)
 
 
-@pytest.mark.parametrize("core", ["rnn", "lstm"])
+@pytest.fixture(scope="module", params=["plastic", "plastic_lstm"])
+def retroactive(env, request):
+    return agent_of(env, core=request.param, rule="clip", modulation="retroactive")
+
+
+@pytest.mark.parametrize("ablation", ["trace_zero", "alpha_zero", "modulation_zero", "eligibility_zero"])
+def test_without_its_traces_a_retroactive_agent_is_its_fixed_weights(retroactive, env, ablation):
+    normal, one, other = (live(retroactive, env, 8, 3, ablation=name) for name in (None, "trace_zero", ablation))
+    np.testing.assert_array_equal(one.rewards, other.rewards)
+    assert (normal.rewards != one.rewards).any()
+
+
+def test_an_eligibility_cleared_at_hits_changes_nothing_before(env):
+    retroactive = agent_of(env, rule="clip", modulation="retroactive")
+    normal, changed = live(retroactive, env, 8, 3), live(retroactive, env, 8, 3, ablation="eligibility_cleared")
+    first = int(np.flatnonzero(normal.hits.any(0))[0])
+    np.testing.assert_array_equal(normal.rewards[:, : first + 1], changed.rewards[:, : first + 1])
+    assert (normal.rewards != changed.rewards).any()
+
+
+def test_a_shuffled_modulation_has_the_signals_of_the_lifetime_in_another_order(env, monkeypatch):
+    agent, signals = agent_of(env, rule="clip", modulation="simple"), []
+    original = agent.policy.modulation
+
+    def kept(state):
+        signals.append(original(state))
+        return signals[-1]
+
+    monkeypatch.setattr(agent.policy, "modulation", kept)
+    normal = live(agent, env, 16, 3)
+    own = np.array(signals).reshape(2, 80, 8)
+    signals.clear()
+    shuffled = live(agent, env, 16, 3, ablation="modulation_shuffled")
+    again, given = np.array(signals).reshape(2, 2, 80, 8)
+    np.testing.assert_array_equal(again, own)
+    np.testing.assert_allclose(np.sort(given, axis=1), np.sort(own, axis=1))
+    orders = {tuple(np.argsort(given[r, :, b])) for r in range(2) for b in range(8)}
+    assert len(orders) == 16  # each lifetime has an order of its own
+    assert (normal.rewards != shuffled.rewards).any()
+    np.testing.assert_array_equal(live(agent, env, 16, 3, ablation="modulation_shuffled").rewards, shuffled.rewards)
+    assert agent.policy.core.modulator.signal is None
+
+
+@pytest.mark.parametrize("core", ["rnn", "lstm", "gru"])
 def test_controls_live_too(env, core):
     agent = agent_of(env, core=core)
     normal, cleared = (live(agent, env, 16, 3, ablation=name) for name in (None, "hidden_cleared"))
