@@ -210,6 +210,15 @@ def check_retroactive(rule: Rule) -> None:
         )
 
 
+def rule_of(rule: TraceRule, retroactive: bool, eta: Tensor | float) -> Rule:
+    """Return the rule that steps all traces of a network: the rule itself, or as retroactive modulation uses it."""
+    if not retroactive:
+        return rule
+    check_retroactive(rule)
+    assert isinstance(rule, ProductRule)
+    return Retroactive(rule, eta)
+
+
 def step_traces(
     rule: Rule, traces: Mapping[str, Tensor], pre: Tensor, post: Tensor, eta: Tensor | float
 ) -> dict[str, Tensor]:

@@ -9,7 +9,6 @@ from plastic_rl.checks import check_at_least
 from plastic_rl.choices import Alpha, Engine, FanOut, Modulation, ModulatorNonlinearity
 from plastic_rl.modules.connections import Plasticity
 from plastic_rl.modules.recurrent import PlasticRecurrent
-from plastic_rl.ops.rnn import plastic_lstm
 from plastic_rl.rules import Rule, RuleFunction
 
 
@@ -56,8 +55,8 @@ class _PlasticLSTM(PlasticRecurrent):
         text = f"{self.input_size}, {self.hidden_size}, {super().extra_repr()}"
         return text + (f", forget_bias={self.forget_bias}" if self.forget_bias else "")
 
-    def _op(self, u: Tensor, state: Any, clamp: Tensor | None, common: dict[str, Any]) -> tuple[Tensor, Any]:
-        return plastic_lstm(u, self.gates, self.w, self.alpha, self._rate, **state._asdict(), **common)
+    def _kind(self) -> dict[str, Any]:
+        return {"gates": self.gates}
 
 
 class PlasticLSTM(_PlasticLSTM):

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from plastic_rl.checks import check_at_least, check_choice, check_shape
@@ -9,8 +10,11 @@ from plastic_rl.choices import ENGINES, Engine
 from plastic_rl.modules.batching import Layout, layout_of, unpack_state
 from plastic_rl.modules.connections import PlasticConnections, Plasticity
 from plastic_rl.modules.modulation import Modulator
-from plastic_rl.modules.stepping import ModuleStepper, Stepper
-from plastic_rl.ops.state import state_type
+from plastic_rl.modules.stepping import ModuleStepper, Stepper, check_step
+from plastic_rl.ops.arguments import Arguments, checked
+from plastic_rl.ops.engines import why_not_fused
+from plastic_rl.ops.rnn import run
+from plastic_rl.ops.state import make_state, state_type
 
 
 class PlasticRecurrent(PlasticConnections):
@@ -80,39 +84,42 @@ class PlasticRecurrent(PlasticConnections):
         state = unpack_state(self.state_type, state)
         self._check_state(state, state.hidden.shape[:-1])
         check_at_least("steps", steps, 1)
-        return self._stepper(state, steps)
+        given = self.modulator is not None and self.modulator.signal is not None  # which may change at every step
+        if given or self.engine in ("reference", "traceless") or why_not_fused(self.w, self.trace_rule):
+            return ModuleStepper(self._run, state, self.input_size)
+        return _FusedStepper(self, state, steps)
 
-    def _stepper(self, state: Any, steps: int) -> Stepper:
-        return ModuleStepper(self._run, state, self.input_size)
-
-    def _op(self, u: Tensor, state: Any, clamp: Tensor | None, common: dict[str, Any]) -> tuple[Tensor, Any]:
-        """Run the op over net inputs ``(T, B, blocks N)``; ``common`` are the keywords that all ops take."""
+    def _kind(self) -> dict[str, Any]:
+        """Return the arguments of the op that only this kind of network has."""
         raise NotImplementedError
+
+    def _arguments(self, u: Tensor, state: Any, clamp: Tensor | None, episode_start: Tensor | None) -> Arguments:
+        """Return the op's arguments for net inputs ``(T, B, blocks N)``."""
+        return checked(
+            u,
+            self.w,
+            self.alpha,
+            0.0 if self.eta is None else self.eta,
+            state._asdict(),
+            self.trace_rule,
+            modulation=None if self.modulator is None else self.modulator.modulation(*u.shape[:2]),
+            clamp=clamp,
+            episode_start=episode_start,
+            **self._kind(),
+        )
 
     def _run(
         self, input: Tensor, state: Any, clamp: Tensor | None = None, episode_start: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         """Run over ``(T, B, input_size)``."""
-        steps, batch = input.shape[:2]
-        state = self.initial_state(batch) if state is None else state
-        common = {
-            "rule": self.trace_rule,
-            "modulation": None if self.modulator is None else self.modulator.modulation(steps, batch),
-            "episode_start": episode_start,
-            "engine": self.engine,
-        }
-        return self._op(self._net_input(input), state, clamp, common)
+        state = self.initial_state(input.shape[1]) if state is None else state
+        return run(self._arguments(self._net_input(input), state, clamp, episode_start), self.engine)
 
     def _net_input(self, input: Tensor) -> Tensor:
         """Return the net inputs of every neuron, ``(..., blocks N)``, from an input ``(..., input_size)``."""
         if self.encode is None:
             return input.new_zeros(*input.shape[:-1], self.blocks * self.hidden_size)
         return self.encode(input).to(self.w.dtype)  # autocast changes the dtype
-
-    @property
-    def _rate(self) -> Tensor | float:
-        """The eta for the op, a number without effect where there is none."""
-        return 0.0 if self.eta is None else self.eta
 
     def _run_layer(
         self, input: Tensor, state: Any, batch_first: bool, clamp: Tensor | None, episode_start: Tensor | None
@@ -161,3 +168,33 @@ class PlasticRecurrent(PlasticConnections):
         n = self.hidden_size
         sizes = {"hidden": (n,), "cell": (n,), "trace": (n, n), "eligibility": (n, n)}
         return {name: (*batch_shape, *sizes[name]) for name in self.state_type._fields}
+
+
+class _FusedStepper(Stepper):
+    """Steps a layer by the fused engine, after the layer's input weights."""
+
+    def __init__(self, layer: PlasticRecurrent, state: Any, steps: int) -> None:
+        from plastic_rl.ops.cpu.stepper import Stepper as Fused  # loads Numba
+
+        self._layer, self._first = layer, state
+        batch, n = state.hidden.shape
+        u = state.hidden.new_empty(steps, batch, layer.blocks * n)
+        self._fused = Fused(layer._arguments(u, state, None, None))
+
+    def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
+        check_step(input, episode_start, self._first.hidden.shape[0], self._layer.input_size)
+        with torch.no_grad():
+            return self._fused.step(self._layer._net_input(input), episode_start)
+
+    @property
+    def state(self) -> Any:
+        return make_state(self._fused.state())
+
+    @property
+    def outputs(self) -> Tensor:  # type: ignore[override]
+        return self._fused.outputs
+
+    def replay(self, input: Tensor) -> Tensor:
+        if self._fused.can_replay:
+            return self._fused.replay(self._layer._net_input(input))
+        return self._layer._run(input, self._first, episode_start=self._fused.episode_start)[0]

@@ -9,12 +9,7 @@ from plastic_rl.checks import check_choice
 from plastic_rl.choices import NONLINEARITIES, Alpha, Engine, FanOut, Modulation, ModulatorNonlinearity
 from plastic_rl.modules.connections import Plasticity
 from plastic_rl.modules.recurrent import PlasticRecurrent
-from plastic_rl.modules.stepping import Stepper, check_step
-from plastic_rl.ops.arguments import checked
-from plastic_rl.ops.engines import why_not_fused
-from plastic_rl.ops.rnn import plastic_rnn
-from plastic_rl.ops.state import PlasticState
-from plastic_rl.rules import Rule, RuleFunction, SoftClip
+from plastic_rl.rules import Rule, RuleFunction
 
 
 class _PlasticRNN(PlasticRecurrent):
@@ -39,54 +34,8 @@ class _PlasticRNN(PlasticRecurrent):
         """Describe the layer in its ``repr``."""
         return f"{self.input_size}, {self.hidden_size}, nonlinearity={self.nonlinearity}, {super().extra_repr()}"
 
-    def _op(self, u: Tensor, state: Any, clamp: Tensor | None, common: dict[str, Any]) -> tuple[Tensor, Any]:
-        return plastic_rnn(
-            u,
-            self.w,
-            self.alpha,
-            self._rate,
-            **state._asdict(),
-            nonlinearity=self.nonlinearity,
-            clamp=clamp,
-            **common,
-        )
-
-    def _stepper(self, state: Any, steps: int) -> Stepper:
-        fused = self.engine in ("auto", "fused") and not why_not_fused(self.w, self.trace_rule)
-        if not fused or self.modulator is not None or isinstance(self.trace_rule, SoftClip):
-            return super()._stepper(state, steps)
-        return _FusedStepper(self, state, steps)
-
-
-class _FusedStepper(Stepper):
-    """Steps a layer by the fused engine, after the layer's input weights."""
-
-    def __init__(self, layer: _PlasticRNN, state: PlasticState, steps: int) -> None:
-        from plastic_rl.ops.cpu.stepper import Stepper as Fused  # loads Numba
-
-        self._layer, self._first = layer, state
-        u, parts = state.hidden.new_empty(steps, *state.hidden.shape), state._asdict()
-        self._fused = Fused(
-            checked(u, layer.w, layer.alpha, layer.eta, parts, layer.trace_rule, nonlinearity=layer.nonlinearity)
-        )
-
-    def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
-        check_step(input, episode_start, self._first.hidden.shape[0], self._layer.input_size)
-        with torch.no_grad():
-            return self._fused.step(self._layer._net_input(input), episode_start)
-
-    @property
-    def state(self) -> PlasticState:
-        return PlasticState(**self._fused.state())
-
-    @property
-    def outputs(self) -> Tensor:  # type: ignore[override]
-        return self._fused.outputs
-
-    def replay(self, input: Tensor) -> Tensor:
-        if self._fused.can_replay:
-            return self._fused.replay(self._layer._net_input(input))
-        return self._layer._run(input, self._first, episode_start=self._fused.episode_start)[0]
+    def _kind(self) -> dict[str, Any]:
+        return {"nonlinearity": self.nonlinearity}
 
 
 class PlasticRNN(_PlasticRNN):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from plastic_rl.ops.arguments import Arguments
-from plastic_rl.rules import ProductRule, Retroactive, Rule, step_traces
+from plastic_rl.rules import rule_of, step_traces
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
 
@@ -17,10 +17,7 @@ def sequence(a: Arguments) -> tuple[Tensor, Mapping[str, Tensor]]:
     Returns:
         The outputs (T, B, N) and the last state, by name.
     """
-    rule: Rule = a.rule
-    if a.retroactive:
-        assert isinstance(a.rule, ProductRule)
-        rule = Retroactive(a.rule, a.eta)
+    rule = rule_of(a.rule, a.retroactive, a.eta)
     state, outputs = dict(a.state), []
     for t in range(a.u.shape[0]):
         if a.episode_start is not None:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from plastic_rl.checks import check_choice
 from plastic_rl.choices import ENGINES, Engine
-from plastic_rl.ops.arguments import checked
+from plastic_rl.ops.arguments import Arguments, checked
 from plastic_rl.ops.engines import choose
 from plastic_rl.ops.modulation import Modulation
 from plastic_rl.ops.state import make_state
@@ -90,9 +90,7 @@ def plastic_rnn(
         clamp=clamp,
         episode_start=episode_start,
     )
-    check_choice("engine", engine, ENGINES)
-    outputs, state = choose(engine, arguments).run(arguments)
-    return outputs, make_state(state)
+    return run(arguments, engine)
 
 
 def plastic_lstm(
@@ -160,6 +158,15 @@ def plastic_lstm(
         gates=gates,
         episode_start=episode_start,
     )
+    return run(arguments, engine)
+
+
+def run(arguments: Arguments, engine: Engine) -> tuple[Tensor, Any]:
+    """Compute a sequence; return the outputs ``(T, B, N)`` and the state after the last step, as a NamedTuple.
+
+    Raises:
+        ValueError: there is no such engine, or it cannot do the job; the message says why.
+    """
     check_choice("engine", engine, ENGINES)
     outputs, state = choose(engine, arguments).run(arguments)
     return outputs, make_state(state)

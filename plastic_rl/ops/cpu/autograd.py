@@ -13,6 +13,7 @@ from plastic_rl.ops.arguments import Arguments
 from plastic_rl.ops.cpu import kernels
 from plastic_rl.ops.cpu.blocks import Plan
 from plastic_rl.ops.cpu.compilation import announce
+from plastic_rl.ops.cpu.kernels import Sequence
 from plastic_rl.ops.cpu.memory import empty, zeros
 from plastic_rl.ops.cpu.vectors import BYTES
 from plastic_rl.ops.modulation import Modulation
@@ -54,9 +55,9 @@ class Problem(NamedTuple):
         return torch.from_numpy(self.x[1:, :, : self.plan.n])
 
     @property
-    def sequence(self) -> kernels.Sequence:
+    def sequence(self) -> Sequence:
         """What both kernels read, and the activity, as they take it."""
-        return kernels.Sequence(*(getattr(self, name) for name in kernels.Sequence._fields))
+        return Sequence(*(getattr(self, name) for name in Sequence._fields))
 
     def pad_traces(self, *traces: Tensor | None) -> np.ndarray:
         """Return copies of traces ``(B, N, N)``, padded, one after the other ``(B, parts * rows, m)``; None: zeros."""
@@ -268,15 +269,10 @@ def _of_modulator(p: Problem, grates: np.ndarray, gsignals: np.ndarray) -> dict[
     """Return the gradients of the modulator, from those of its rates and of its net input."""
     if not p.signals.size:
         return {}
-    sums = {
-        "weight": np.einsum("tb,tbj->j", gsignals, p.x[1:]),
-        "bias": gsignals.sum(),
-        "gain": np.einsum("tb,tbj->j", p.signals, grates),
-        "offset": grates.sum((0, 1)),
-    }
-    return {name: torch.from_numpy(np.asarray(total)[..., : p.plan.n]) for name, total in sums.items() if total.ndim} | {
-        "bias": torch.tensor(sums["bias"])
-    }
+    n = p.plan.n
+    weight, gain = np.einsum("tb,tbj->j", gsignals, p.x[1:]), np.einsum("tb,tbj->j", p.signals, grates)
+    sums = {"weight": weight[:n], "bias": gsignals.sum(), "gain": gain[:n], "offset": grates.sum((0, 1))[:n]}
+    return {name: torch.as_tensor(total) for name, total in sums.items()}
 
 
 class _Sequence(torch.autograd.Function):
@@ -341,9 +337,13 @@ class _Sequence(torch.autograd.Function):
             gcell,
             needed["clamp"],
         )
-        return None, None, *(
-            g[name].to(outputs.dtype).sum_to_size(ctx.shapes[name]) if needed[name] and name in g else None
-            for name in _TENSORS
+        return (
+            None,
+            None,
+            *(
+                g[name].to(outputs.dtype).sum_to_size(ctx.shapes[name]) if needed[name] and name in g else None
+                for name in _TENSORS
+            ),
         )
 
 

@@ -618,13 +618,9 @@ def recompute(code, seq, traces, start, end, block, i0, i1):
             s1 = kept_step(start, stride, k)
             first, fresh = rebuilt_from(episode_start, kept_step(start, stride, k - 1), s1, b)
             if fresh or s1 - first != STRIDE:
-                recompute_rows(
-                    code, -1, law, x, y, rates, segment, old, new, apart, first, s1, fresh, b, i0, i1
-                )
+                recompute_rows(code, -1, law, x, y, rates, segment, old, new, apart, first, s1, fresh, b, i0, i1)
             else:
-                recompute_rows(
-                    code, STRIDE, law, x, y, rates, segment, old, new, apart, first, s1, fresh, b, i0, i1
-                )
+                recompute_rows(code, STRIDE, law, x, y, rates, segment, old, new, apart, first, s1, fresh, b, i0, i1)
 
 
 @_inline
@@ -743,7 +739,7 @@ def kept_by_clip(code, law, v, h, pre, gain, rate, e):
 
 @_inlined_whole
 def add_sums(code, sums, at, v0, v1, ve0, ve1, h0, h1, e0, e1, p0, p1, gain, rate):
-    """Add to the sums over pre neurons, at ``at``, what two rows of the gradient of the next step's traces have in them.
+    """Add to the sums over pre neurons, at ``at``, the share of two rows of the gradient of the next step's traces.
 
     v and ve: of the trace and the eligibility; h and e: these before the step.
     """
@@ -805,9 +801,7 @@ def sum_last(code, seq, kept, s0, g, sums, block):
                         store(g, gi + j, v0)
                         store(g, gi + m + j, v1)
                     add_sums(code, sums, bi + j, v0, v1, ve0, ve1, h0, h1, e0, e1, p0, p1, gain, rate)
-                    sum0, sum1 = into_row(
-                        code, v0, v1, ve0, ve1, h0, h1, e0, e1, p0, p1, gain, rate, post, sum0, sum1
-                    )
+                    sum0, sum1 = into_row(code, v0, v1, ve0, ve1, h0, h1, e0, e1, p0, p1, gain, rate, post, sum0, sum1)
                     if code & RETROACTIVE:
                         decay = multiply_add(ve1, e1, multiply_add(ve0, e0, decay))
                 sums.pre[b, i] = total(sum0)
@@ -869,12 +863,14 @@ def into_rates(code, seq, t, gradients, post, post_sum, decay_sum, grate, gx, b,
 
 
 @_inlined_whole
-def through_gates(seq, t, gradients, gnew, gh, b):
-    """The gradients of an LSTM's net inputs, from those of its cells' input by the traces, gnew, and its outputs, gh."""
+def through_gates(seq, t, gradients, gnew, gh, tanh, b):
+    """The gradients of an LSTM's net inputs, from those of its cells' input by the traces, gnew, and its outputs, gh.
+
+    tanh: (m,) scratch.
+    """
     cells, shown, gcells, gshown = seq.cells, seq.shown, gradients.cells, gradients.shown
     m, one, nought = gh.shape[0], gh.dtype.type(1), gh.dtype.type(0)
     began = seq.episode_start[t, b]
-    tanh = np.empty(m, gh.dtype)
     for j in range(m):
         tanh[j] = cells[t + 1, b, j]
     activate(tanh, False)
@@ -931,7 +927,7 @@ def into_outputs(code, seq, t, gradients, sums, scratch, block, alone):
         if code & MODULATED:
             into_rates(code, seq, t, gradients, xj, post, decay, grate, gx, b, alone)
         if code & LSTM:
-            through_gates(seq, t, gradients, gpost, gx, b)
+            through_gates(seq, t, gradients, gpost, gx, rate, b)
             continue
         if clamp.shape[0] > 0:
             if alone:
