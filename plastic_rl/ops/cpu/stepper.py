@@ -11,6 +11,7 @@ from plastic_rl.ops.cpu.autograd import Solved, prepare, replayed, tensors_of
 from plastic_rl.ops.cpu.blocks import ALONE, share_out
 from plastic_rl.ops.cpu.kernels import Block
 from plastic_rl.ops.cpu.threads import get_num_threads
+from plastic_rl.rules import rule_of
 
 SMALL = 1 << 20  # connections x episodes below which one step is not worth waking a second thread
 
@@ -77,10 +78,9 @@ class Stepper:
             before = torch.from_numpy(p.x[t - 1, :, :n])
             before = torch.where(self._starts[t - 1, :, None], 0.0, before)
             rate = torch.from_numpy(p.rates[t - 1, :, None, :n]) if p.rates.size else float(p.law.eta)
-            rule = (
-                Retroactive(a.rule, float(p.law.eta)) if isinstance(a.rule, ProductRule) and a.retroactive else a.rule
+            traces = rule_of(a.rule, a.retroactive, float(p.law.eta)).step(
+                traces, before, torch.from_numpy(p.post[t, :, :n]), rate
             )
-            traces = rule.step(traces, before, torch.from_numpy(p.post[t, :, :n]), rate)
         state = {"hidden": torch.from_numpy(p.x[t, :, :n].copy()), **traces}
         return state | ({"cell": torch.from_numpy(p.cells[t, :, :n].copy())} if p.cells.size else {})
 
