@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from plastic_rl.choices import RULES
-from plastic_rl.rules import BUILT_IN, Clip, Hebb, Oja, Rule, get_rule, step_traces
+from plastic_rl.rules import BUILT_IN, Clip, Hebb, Oja, Rule, SoftClip, get_rule, step_traces
 
 
 def one(number: float) -> torch.Tensor:
@@ -26,6 +26,9 @@ def one(number: float) -> torch.Tensor:
         (Clip(), -0.5, 2.0, -3.0, 0.1, -1.0),
         (Clip(bound=2.0), 0.5, 2.0, 3.0, 0.1, 1.1),
         (Clip(0.3), 0.2, 2.0, -3.0, 0.1, -0.3),
+        (SoftClip(), 0.25, 2.0, 3.0, 0.1, 0.25 + 0.6 * 0.75),
+        (SoftClip(), 0.25, 2.0, -3.0, 0.1, 0.25 - 0.6 * 1.25),
+        (SoftClip(), -1.0, 2.0, -3.0, 0.1, -1.0),
     ],
 )
 def test_one_connection(rule, trace, pre, post, eta, expected):
@@ -54,7 +57,7 @@ def test_eta_may_be_a_tensor_that_learns(name):
     eta = torch.tensor(0.1, requires_grad=True)
     trace, pre, post = torch.full((1, 1), 0.25), torch.tensor([2.0]), torch.tensor([3.0])
     get_rule(name)(trace, pre, post, eta).backward()
-    expected = {"hebb": 6 - 0.25, "oja": 3 * (2 - 0.75), "clip": 6.0}
+    expected = {"hebb": 6 - 0.25, "oja": 3 * (2 - 0.75), "clip": 6.0, "soft_clip": 6 * 0.75}
     assert eta.grad.item() == pytest.approx(expected[name])
 
 
@@ -116,5 +119,7 @@ def test_a_rule_that_forgets_a_trace_is_refused():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match="unknown rule 'hebbian': expected one of hebb, oja, clip, or a function"):
+    with pytest.raises(
+        ValueError, match="unknown rule 'hebbian': expected one of hebb, oja, clip, soft_clip, or a function"
+    ):
         get_rule("hebbian")

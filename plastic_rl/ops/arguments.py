@@ -110,6 +110,8 @@ def _given_rates(
     if modulation is None:
         return (None, eta) if eta.ndim == 0 else (eta.expand(shape), eta.new_zeros(()))
     simple = modulation.kind == "simple"
+    if not simple and eta.ndim:
+        raise ValueError(f"eta has shape {tuple(eta.shape)}: expected a scalar, the rate of the eligibility trace")
     eta = eta.new_zeros(()) if simple else eta  # simple modulation takes its place
     return (None if modulation.signal is None else modulation.rates(modulation.signal).expand(shape)), eta
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from plastic_rl import PlasticLinear
 from plastic_rl.ops import plastic_rnn, reference
+from plastic_rl.ops.arguments import Arguments
 from plastic_rl.rules import Clip, Hebb, Rule
 
 T, B, N = 4, 2, 3
@@ -28,7 +29,7 @@ def arguments(dtype=torch.float64, device="cpu"):
         ("w", (N, N + 1), "w has shape (3, 4): expected (3, 3), for u is (T, B, N) = (4, 2, 3)"),
         ("alpha", (N + 1,), "alpha has shape (4,): expected one that broadcasts to (3, 3)"),
         ("alpha", (B, N, N), "alpha has shape (2, 3, 3): expected one that broadcasts to (3, 3)"),
-        ("eta", (1,), "eta has shape (1,): expected a scalar"),
+        ("eta", (N, 1), "eta has shape (3, 1): expected a scalar, (N,) for a rate of each neuron"),
         ("hidden", (N,), "hidden has shape (3,): expected (2, 3)"),
         ("hidden", (1, N), "hidden has shape (1, 3): expected (2, 3)"),
         ("trace", (N, N), "trace has shape (3, 3): expected (2, 3, 3)"),
@@ -65,7 +66,7 @@ def test_episode_starts_are_booleans():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("rule", "unknown rule 'nonsense': expected one of hebb, oja, clip, or a function"),
+        ("rule", "unknown rule 'nonsense': expected one of hebb, oja, clip, soft_clip, or a function"),
         ("nonlinearity", "unknown nonlinearity 'nonsense': expected one of tanh, relu"),
         ("engine", "unknown engine 'nonsense': expected one of auto, reference, fused, traceless"),
     ],
@@ -122,8 +123,9 @@ def test_the_reference_engine_steps_all_traces_of_a_rule_by_name():
     starts = torch.zeros(T, B, dtype=torch.bool)
     starts[2, 1] = True
     traces = {"eligibility": given["trace"] * 2, "trace": given.pop("trace")}
-    outputs, hidden, last = reference.sequence(**given, traces=traces, rule=Eligibility(), nonlinearity="tanh",
-                                               clamp=None, episode_start=starts)  # fmt: skip
+    state = {"hidden": given.pop("hidden"), **traces}
+    outputs, last = reference.sequence(Arguments(**given, state=state, rule=Eligibility(), episode_start=starts))
+    given |= state
     x, trace, eligibility = given["hidden"], traces["trace"], traces["eligibility"]
     for t in range(T):
         x, trace, eligibility = (torch.where(starts[t].view(B, *[1] * (s.ndim - 1)), 0.0, s)
@@ -133,7 +135,7 @@ def test_the_reference_engine_steps_all_traces_of_a_rule_by_name():
         eligibility = 0.9 * eligibility + 0.1 * torch.einsum("bi,bj->bij", x, z.tanh())
         x = z.tanh()
         torch.testing.assert_close(outputs[t], x)
-    torch.testing.assert_close((hidden, last["trace"], last["eligibility"]), (x, trace, eligibility))
+    torch.testing.assert_close((last["hidden"], last["trace"], last["eligibility"]), (x, trace, eligibility))
 
 
 def test_a_rule_with_a_second_trace_is_refused_where_only_one_is_carried():
@@ -152,7 +154,7 @@ def decaying(trace, pre, post, eta):
     [
         (arguments(torch.float16), "computes in float32 and float64 and the input is torch.float16"),
         (arguments(device="meta"), "runs on the CPU and the input is on meta"),
-        ({"rule": decaying}, "knows the rules hebb, oja, clip and not a function of your own"),
+        ({"rule": decaying}, "knows the rules hebb, oja, clip, soft_clip and not a function of your own"),
     ],
     ids=["float16", "meta", "function"],
 )
