@@ -39,14 +39,16 @@ def test_engines_agree_in_float32(Problem, assert_close, modulation, lstm):
     assert_close(problem.to(torch.float32).solve("fused"), expected, TOLERANCE[torch.float32])
 
 
-@pytest.mark.parametrize(
-    ("fan_out", "given", "modulator", "clamps", "starts"),
-    list(itertools.product([False, True], [False, True], ["tanh", "sigmoid"], [False, True], [False, True])),
-)
+OPTIONS = {
+    "fan_out": [False, True], "given": [False, True], "modulator": ["tanh", "sigmoid"], "clamps": [False, True],
+    "starts": [False, True],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("values", list(itertools.product(*OPTIONS.values())), ids=str)
 @pytest.mark.parametrize("modulation", ["simple", "retroactive"])
-def test_engines_agree_whatever_the_options(
-    Problem, assert_close, modulation, fan_out, given, modulator, clamps, starts
-):
+def test_engines_agree_whatever_the_options(Problem, assert_close, modulation, values):
+    options = dict(zip(OPTIONS, values, strict=True))
     nonlinearity = "relu" if options["clamps"] else "tanh"
     problem = Problem.draw(
         12, 9, 7, rule="clip", bound=0.4, nonlinearity=nonlinearity, modulation=modulation, **options
