@@ -395,7 +395,7 @@ def dot(a, b):
     return result
 
 
-@_inlined_whole
+@_inline
 def modulate(seq, x, t, b):
     """The signal that step t's outputs x make, and with it the rates of its update; nothing where rates are given."""
     weight, bias, gain, offset, logistic = seq.modulator
@@ -407,26 +407,13 @@ def modulate(seq, x, t, b):
             seq.rates[t, b, j] = gain[j] * seq.signals.dtype.type(signal) + offset[j]
 
 
-@_inlined_whole
-def settle(code, seq, u, z, y, t, b):
-    """The outputs of step t, from all shares in its net input.
+@_inline
+def settle_neurons(seq, u, z, y, t, b):
+    """The outputs of step t, from all shares in its net input; also into y, which has room for m numbers.
 
     Every thread makes them for itself, in y, and then puts them where the others put the same: who is ahead of it may
     read them there already.
     """
-    if code & LSTM:
-        settle_cells(seq, u, z, y, t, b)
-        out = y[4 * seq.x.shape[2] :]
-    else:
-        settle_neurons(seq, u, z, y, t, b)
-        out = y
-    if code & MODULATED:
-        modulate(seq, out, t, b)
-
-
-@_inlined_whole
-def settle_neurons(seq, u, z, y, t, b):
-    """``settle`` of a network without gates; y has room for m numbers."""
     n, m, clamp = u.shape[2], y.shape[0], seq.clamp
     for j in range(n):
         y[j] = u[t, b, j]
@@ -444,9 +431,9 @@ def settle_neurons(seq, u, z, y, t, b):
         seq.x[t + 1, b, j] = y[j]
 
 
-@_inlined_whole
+@_inline
 def settle_cells(seq, u, z, y, t, b):
-    """``settle`` of an LSTM; y has room for 5 m numbers: the cells' input, the gates i, f and o, and the outputs.
+    """``settle_neurons`` of an LSTM; y has room for 5 m numbers: the cells' input, gates i, f and o, and the outputs.
 
     u (T, B, 4 n) is in the order i, f, g, o.
     """
@@ -545,9 +532,10 @@ def count_held(runs, t0, t1):
     return count
 
 
-@_inlined_whole
+@_inline
 def catch_up(code, seq, h, s0, s1, block, i0, i1):
     """Take rows i0 to i1 of h from the traces of step s0 to those of step s1."""
+    literally(code)
     law, x = seq.law, seq.x
     m, depth, apart = x.shape[2], depth_of(code, seq.w), seq.w.size
     for b in range(block.b0, block.b1):
@@ -597,9 +585,10 @@ def recompute_rows(code, lag, law, x, y, rates, segment, old, new, apart, first,
             store_two(code, segment, new + at, m, apart, h0, h1, e0, e1)
 
 
-@_inlined_whole
+@_inline
 def recompute(code, seq, traces, start, end, block, i0, i1):
     """Fill rows i0 to i1 of the segment with every stride-th trace of the steps from start to end."""
+    literally(code)
     law, episode_start, x, y, rates = seq.law, seq.episode_start, seq.x, seq.post, seq.rates
     trace, snapshots, every, segment, stride = traces
     (rows, m), depth, apart = seq.w.shape, depth_of(code, seq.w), seq.w.size
@@ -768,9 +757,10 @@ def into_row(code, v0, v1, ve0, ve1, h0, h1, e0, e1, p0, p1, gain, rate, post, s
     return multiply_add(s0, factor, sum0), multiply_add(s1, factor, sum1)
 
 
-@_inlined_whole
+@_inline
 def sum_last(code, seq, kept, s0, g, sums, block):
     """The sums over the gradient of the last traces, which no step after it has made; ``kept`` has those of step s0."""
+    literally(code)
     law, episode_start, x, y, rates = seq.law, seq.episode_start, seq.x, seq.post, seq.rates
     post_sum, decayed = sums.post, sums.decayed
     b0, b1, chunk, c0, c1 = block
@@ -811,13 +801,6 @@ def sum_last(code, seq, kept, s0, g, sums, block):
 
 
 @_inline
-def add_decay(gx, rate, x, decay_sum):
-    """What oja's decay, ``-rate x_j^2 trace``, adds to the gradient of x_j."""
-    for j in range(gx.shape[0]):
-        gx[j] -= rate[j] * 2 * x[j] * decay_sum[j]
-
-
-@_inline
 def through_nonlinearity(gx, x, relu):
     """Turn the gradient of outputs x into that of their net input, in place."""
     one, nought = x.dtype.type(1), x.dtype.type(0)
@@ -836,9 +819,10 @@ def update_change(code, x, post_sum, decay_sum):
     return change
 
 
-@_inlined_whole
+@_inline
 def into_rates(code, seq, t, gradients, post, post_sum, decay_sum, grate, gx, b, alone):
     """The gradient of the rates of step t's update, and through the modulator into that of its outputs, gx."""
+    literally(code)
     m = post.shape[0]
     weight, _, gain, _, logistic = seq.modulator
     for j in range(m):
@@ -862,7 +846,7 @@ def into_rates(code, seq, t, gradients, post, post_sum, decay_sum, grate, gx, b,
             gx[j] += gx.dtype.type(net) * weight[j]
 
 
-@_inlined_whole
+@_inline
 def through_gates(seq, t, gradients, gnew, gh, tanh, b):
     """The gradients of an LSTM's net inputs, from those of its cells' input by the traces, gnew, and its outputs, gh.
 
@@ -885,59 +869,55 @@ def through_gates(seq, t, gradients, gnew, gh, tanh, b):
         gcells[t % 2, b, j] = nought if began else gcell * keep
 
 
-@_inlined_whole
-def into_outputs(code, seq, t, gradients, sums, scratch, block, alone):
-    """The gradient of step t's outputs, through the nonlinearity or into the clamp; eta's share of its update.
+@_inline
+def into_outputs(code, seq, t, gradients, sums, gpost, gx, xj, post, decay, rate, b, alone):
+    """The gradients of step t's postsynaptic activity and outputs (the same, unless it is an LSTM); eta's share.
 
-    As in ``settle``, every thread makes them for itself, in its scratch (7, m), from all shares. What no thread reads
-    is left to the one that is ``alone`` in it.
+    As in ``settle_neurons``, every thread makes them for itself, from all shares. What no thread reads is left to the
+    one that is ``alone`` in it. Writes into scratch (m,): the two gradients, and what they are made of.
     """
-    law, clamp = seq.law, seq.clamp
-    gout, gz, gclamp, geta = gradients.outputs, gradients.u, gradients.clamp, gradients.eta
-    post_sum, decay_sum, into_pre = sums.post, sums.decay, sums.into_pre
-    n, m, nought = gout.shape[2], seq.x.shape[2], gz.dtype.type(0)
-    gpost, xj, post, decay, rate, grate = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4], scratch[5]
-    gx = scratch[6] if code & LSTM else gpost  # of the outputs, which are the postsynaptic activity if it is no LSTM
-    for b in range(block.b0, block.b1):
+    literally(code)
+    law, gout, into_pre = seq.law, gradients.outputs, sums.into_pre
+    post_sum, decay_sum = sums.post, sums.decay
+    n, m, nought = gout.shape[2], seq.x.shape[2], gx.dtype.type(0)
+    for j in range(m):
+        xj[j], post[j], decay[j] = seq.post[t + 1, b, j], nought, nought
+    for c in range(post_sum.shape[1]):
         for j in range(m):
-            xj[j], post[j], decay[j] = seq.post[t + 1, b, j], nought, nought
-        for c in range(post_sum.shape[1]):
-            for j in range(m):
-                post[j] += post_sum[t % 2, c, b, j]
-                decay[j] += decay_sum[t % 2, c, b, j]
+            post[j] += post_sum[t % 2, c, b, j]
+            decay[j] += decay_sum[t % 2, c, b, j]
+    simple = code & (MODULATED + RETROACTIVE) == MODULATED
+    for j in range(m):
+        rate[j] = seq.rates[t, b, j] if simple else law.eta
+        gx[j] = nought
+    for j in range(m):
+        gpost[j] = rate[j] * post[j]
+    for j in range(n):
+        gx[j] += gout[t, b, j]
+    if t < gout.shape[0] - 1:
         for j in range(m):
-            rate[j] = law.eta
-        if code & MODULATED and not code & RETROACTIVE:
-            for j in range(m):
-                rate[j] = seq.rates[t, b, j]
-        if code & LSTM:
-            for j in range(m):
-                gx[j] = nought
-        for j in range(m):
-            gpost[j] = rate[j] * post[j]
-        for j in range(n):
-            gx[j] += gout[t, b, j]
-        if t < gout.shape[0] - 1:
-            for j in range(m):
-                gx[j] += into_pre[(t + 1) % 2, b, j]
-        if code & RULE == OJA:
-            add_decay(gpost, rate, xj, decay)
-        if alone and law.runs[t] == 0 and (code & RETROACTIVE or not code & MODULATED):
-            geta[b, 0] += update_change(code, xj, post, decay)
-        if code & MODULATED:
-            into_rates(code, seq, t, gradients, xj, post, decay, grate, gx, b, alone)
-        if code & LSTM:
-            through_gates(seq, t, gradients, gpost, gx, rate, b)
-            continue
-        if clamp.shape[0] > 0:
-            if alone:
-                for j in range(n):
-                    gclamp[t, b, j] = gx[j] if clamp[t, b, j] == clamp[t, b, j] else nought
+            gx[j] += into_pre[(t + 1) % 2, b, j]
+    if code & RULE == OJA:
+        for j in range(m):  # its decay, -rate x_j^2 trace
+            gpost[j] -= rate[j] * 2 * xj[j] * decay[j]
+    if alone and law.runs[t] == 0 and not simple:
+        gradients.eta[b, 0] += update_change(code, xj, post, decay)
+
+
+@_inline
+def into_net_input(seq, t, gradients, gx, xj, b, alone):
+    """The gradient of step t's outputs through the nonlinearity, or into the clamp."""
+    clamp, gclamp, gz = seq.clamp, gradients.clamp, gradients.u
+    n, m, nought = clamp.shape[2], gx.shape[0], gx.dtype.type(0)
+    if clamp.shape[0] > 0:
+        if alone:
             for j in range(n):
-                gx[j] = nought if clamp[t, b, j] == clamp[t, b, j] else gx[j]
-        through_nonlinearity(gx, xj, seq.relu)
-        for j in range(m):
-            gz[t, b, j] = gx[j]
+                gclamp[t, b, j] = gx[j] if clamp[t, b, j] == clamp[t, b, j] else nought
+        for j in range(n):
+            gx[j] = nought if clamp[t, b, j] == clamp[t, b, j] else gx[j]
+    through_nonlinearity(gx, xj, seq.relu)
+    for j in range(m):
+        gz[t, b, j] = gx[j]
 
 
 @_inline
@@ -1041,7 +1021,7 @@ def through_rows(code, lag, law, origin, w, a, gates, x, y, rates, t, kept, g, g
     store(decayed, (b * chunks + c) * lanes, decay)
 
 
-@_inlined_whole
+@_inline
 def begin_sums(sums, t, block):
     """Set the sums that step t will ask for, and that of the step before it, to zero."""
     post_sum, decay_sum, decayed = sums.post, sums.decay, sums.decayed
@@ -1054,12 +1034,13 @@ def begin_sums(sums, t, block):
             clear(decayed, (b * chunks + c) * lanes_of(post_sum), 1)
 
 
-@_inlined_whole
+@_inline
 def into_traces(code, seq, t, kept, s0, gradients, sums, block):
     """One pass over the rows: the gradients of the traces and the activity before step t, and step t - 1's sums.
 
     ``kept`` has the traces of step s0.
     """
+    literally(code)
     w, a, v, law, episode_start, x, y, rates = (
         seq.w, seq.a, seq.gates, seq.law, seq.episode_start, seq.x, seq.post, seq.rates,
     )  # fmt: skip
@@ -1073,8 +1054,9 @@ def into_traces(code, seq, t, kept, s0, gradients, sums, block):
             for b in range(b0, b1):
                 if episode_start[t, b]:
                     clear_rows(code, g, b * depth_of(code, w), rows, m, i0, i1)
-                    sums.into_pre[t % 2, b, i0:i1] = 0
-                    sums.pre[b, i0:i1] = 0
+                    for i in range(i0, i1):
+                        sums.into_pre[t % 2, b, i] = 0
+                        sums.pre[b, i] = 0
                     continue
                 s1 = max(t - 1, 0)
                 first, fresh = rebuilt_from(episode_start, s0, s1, b)
@@ -1090,7 +1072,7 @@ def into_traces(code, seq, t, kept, s0, gradients, sums, block):
                     through_rows(code, 2, law, origin, w, a, v, x, y, rates, t, kept, g, gz, gv, sums, part)
 
 
-@_inlined_whole
+@_inline
 def through_held(seq, t0, t1, kept, s0, gradients, sums, block):
     """``into_traces`` with the rule hebb for steps t1 down to t0, all of them held: one pass for all, without products.
 
@@ -1158,7 +1140,7 @@ def through_held(seq, t0, t1, kept, s0, gradients, sums, block):
             store(decayed, (b * chunks + c) * lanes, decay)
 
 
-@_inlined_whole
+@_inline
 def take_decayed(gradients, sums, block):
     """Take what a pass added to ``decayed`` off the gradient of eta."""
     decayed = sums.decayed
@@ -1218,7 +1200,12 @@ def build(name: str, modulated: bool, retroactive: bool, lstm: bool) -> Kernels:
                 if not all_there(meeting, t + 1):
                     return half
                 for b in range(b0, b1):
-                    settle(code, seq, u, z, y, t, b)
+                    if code & LSTM:
+                        settle_cells(seq, u, z, y, t, b)
+                    else:
+                        settle_neurons(seq, u, z, y, t, b)
+                    if code & MODULATED:
+                        modulate(seq, y[y.shape[0] - m :], t, b)
                 continue
             held = law.runs[t] > 0
             due = t if held and (t + 1) % every == 0 else t - 1  # the step whose trace h is to hold now
@@ -1306,19 +1293,30 @@ def build(name: str, modulated: bool, retroactive: bool, lstm: bool) -> Kernels:
                     count_up(meeting.counter)
                 t -= 1
                 continue
-            into_outputs(code, seq, t, gradients, sums, scratch, block, c0 == 0)
+            gpost, xj, post, decay, rate, grate = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4], scratch[5]
+            gx = scratch[6] if code & LSTM else gpost
+            for b in range(b0, b1):
+                into_outputs(code, seq, t, gradients, sums, gpost, gx, xj, post, decay, rate, b, c0 == 0)
+                if code & MODULATED:
+                    into_rates(code, seq, t, gradients, xj, post, decay, grate, gx, b, c0 == 0)
+                if code & LSTM:
+                    through_gates(seq, t, gradients, gpost, gx, rate, b)
+                else:
+                    into_net_input(seq, t, gradients, gx, xj, b, c0 == 0)
             low = t  # held steps are taken together, an odd number of them: then the halves of the sums take turns
             while law.runs[t] > 0 and low - 1 > start and law.runs[low - 1] > 0 and law.runs[low - 2] > 0:
                 low -= 2
             k = (low - start) // stride
             kept, s0 = segment[k], kept_step(start, stride, k)
-            if law.runs[t] > 0:
+            if code == HEBB and law.runs[t] > 0:
                 through_held(seq, low, t, kept, s0, gradients, sums, block)
             else:
                 into_traces(code, seq, t, kept, s0, gradients, sums, block)
             take_decayed(gradients, sums, block)
             if low == 0:
-                gradients.hidden[b0:b1, first_row:last_row] = sums.into_pre[0, b0:b1, first_row:last_row]
+                for b in range(b0, b1):
+                    for i in range(first_row, last_row):
+                        gradients.hidden[b, i] = sums.into_pre[0, b, i]
             if low == start and not idle:
                 gz, gw, ga = gradients.u, gradients.w, gradients.a
                 for b in range(b0, b1):
