@@ -20,7 +20,9 @@ class _Announcer(numba.core.event.Listener):
             folder = dispatcher.stats.cache_path
             kept = f"kept in {folder}" if folder else "not kept: Numba can write to no cache folder"
             print(
-                f"plastic_rl: compiling the CPU kernels, which takes some seconds ({kept})", file=sys.stderr, flush=True
+                f"plastic_rl: compiling the CPU kernels, which takes up to a minute ({kept})",
+                file=sys.stderr,
+                flush=True,
             )
 
     def on_end(self, event: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 import plastic_rl
 
 PACKAGE = Path(plastic_rl.__file__).parent
-ANNOUNCEMENT = "plastic_rl: compiling the CPU kernels, which takes some seconds"
+ANNOUNCEMENT = "plastic_rl: compiling the CPU kernels, which takes up to a minute"
 STEP = """
 import torch
 from plastic_rl.ops import plastic_rnn
