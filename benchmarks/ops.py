@@ -1,10 +1,11 @@
 """Speed and memory of the fused engine against the reference: ``python benchmarks/ops.py``.
 
 The first table is of the rule hebb; the second compares the kinds of networks with each other: modulation, eligibility
-traces and LSTMs against clip. Both engines run forward and backward over the same float32 tensors. They alternate within one process, so that other
-load on the machine affects both. Each uses the threads that suit it: autograd those of PyTorch, the fused engine its
-own and one of PyTorch's. With ``--device cuda`` the reference engine runs on a GPU. First the results are compared at
-every shape: outputs, state and every gradient. If they differ, no speed is printed and the exit code is 1.
+traces and LSTMs against clip. Both engines run forward and backward over the same float32 tensors. They alternate
+within one process, so that other load on the machine affects both. Each uses the threads that suit it: autograd those
+of PyTorch, the fused engine its own and one of PyTorch's. With ``--device cuda`` the reference engine runs on a GPU.
+First the results are compared at every shape: outputs, state and every gradient. If they differ, no speed is printed
+and the exit code is 1.
 """
 
 import argparse
@@ -278,7 +279,7 @@ def main() -> int:
     print(
         f"{cpu_name()}, {options.threads} threads{gpu}; Python {platform.python_version()}, "
         f"torch {torch.__version__}, numba {numba.__version__}, plastic-rl {plastic_rl.__version__}\n"
-        f"float32, rule hebb. Both engines agree at all shapes ({CHECK_STEPS} steps, {'; '.join(map(str, kinds))}): checked\n"
+        f"float32. Both engines agree at all shapes ({CHECK_STEPS} steps; {'; '.join(map(str, kinds))}): checked\n"
     )
     print("| shape | reference: s | forward + backward | fused: s | forward + backward | ratio |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
