@@ -23,7 +23,7 @@ from plastic_rl.seeds import FRESH, MOST_ENVS
 from plastic_rl.settings import MazeRun
 from plastic_rl.text import duration, number, table
 
-from .conftest import begin
+from .conftest import SMALL, begin
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {
@@ -131,6 +131,14 @@ def test_the_pictures_are_pictures(trained):
     assert (folder / "lifetime.gif").stat().st_size < 1 << 20
 
 
+def check_ablations(summary, out, names):
+    """Check that these ablations are in the table and in the summary, and no others."""
+    for ablation, said in ABLATIONS.items():
+        assert (said in out) == (f"return_mean_{ablation}" in summary) == (ablation in names)
+        if ablation in names:
+            assert f"{said} {summary[f'return_mean_{ablation}']:.1f}" in " ".join(out.split())
+
+
 def test_evaluate_says_and_keeps_the_same(trained, call):
     folder, _ = trained
     code, out, _ = call("evaluate", folder, "--episodes", 4, "--out", "tested", "--seed", 5)
@@ -139,12 +147,27 @@ def test_evaluate_says_and_keeps_the_same(trained, call):
     assert f"{summary['return_mean']:.1f}" in out
     assert summary["trained_steps"] == 800
     assert summary["episodes"] == 4
-    for ablation, said in ABLATIONS.items():
-        assert f"{said} {summary[f'return_mean_{ablation}']:.1f}" in " ".join(out.split())
+    check_ablations(summary, out, ["trace_zero", "alpha_zero", "trace_frozen", "trace_cleared", "hidden_cleared"])
     agent = next(line for line in out.splitlines() if line.startswith("this agent"))
     assert f"%{summary['share_with_a_hit']:>13.0%}" in agent
     call("evaluate", folder, "--episodes", 4, "--out", "again", "--seed", 5)
     assert json.loads(Path("again/summary.json").read_text()) == summary
+
+
+def test_a_modulated_run_is_trained_evaluated_and_recorded(call):
+    words = ["--modulation", "retroactive", "--fan-out", "neuron", "--bound", 2, "--core", "plastic_lstm"]
+    assert call("maze", *SMALL, *words, "--out", "run")[0] == 0
+    config = json.loads(Path("run/config.json").read_text())
+    kwargs = {"core": "plastic_lstm", "rule": "clip", "bound": 2.0, "modulation": "retroactive", "fan_out": "neuron"}
+    assert kwargs.items() <= config["agent"]["policy_kwargs"].items()
+    code, out, _ = call("evaluate", "run", "--episodes", 4, "--course", "found/course.npz")
+    assert code == 0
+    assert "the course of a lifetime: found/course.npz" in out
+    check_ablations(json.loads(Path("run/evaluation/summary.json").read_text()), out, list(ABLATIONS))
+    with np.load("found/course.npz") as course:
+        assert course["hidden"].shape == course["cell"].shape == (20, 8)
+        assert {"modulation", "eligibility_norm", "trace_norm"} < set(course)
+    assert call("watch", "run", "--gif", "own.gif")[0] == 0
 
 
 def test_without_a_run_the_trained_agent_of_the_package_is_taken(trained, call, monkeypatch):

@@ -148,6 +148,15 @@ def test_evaluate_never_replaces_a_run_s_summary(refused, run):
     assert "a file is in its place" in refused("evaluate", "run", "--out", "run/metrics.csv/x", code=1)
 
 
+def test_a_course_needs_an_agent_and_a_file(refused, call, run):
+    Path("new").mkdir()
+    assert "--course new is a folder: name a file in it" in refused("evaluate", "run", "--course", "new", code=2)
+    words = ["--patterns", "1", "--bits", "4", "--episodes", "2", "--threads", "1"]
+    assert call("memorize", *words, "--out", "patterns")[0] == 0
+    error = refused("evaluate", "patterns", "--course", "course.npz", code=2)
+    assert "--course is for agents, which have lifetimes: leave it out" in error
+
+
 @pytest.mark.parametrize("words", [["maze", "--resume"], ["evaluate"], ["watch"]])
 def test_a_folder_that_is_no_run(refused, words):
     assert "there is no folder nowhere" in refused(*words, "nowhere", code=1)

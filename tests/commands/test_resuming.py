@@ -75,9 +75,19 @@ def test_a_seed_repeats_a_run(call):
     assert {k: v for k, v in a.items() if k not in clock} == {k: v for k, v in b.items() if k not in clock}
 
 
-@pytest.mark.parametrize("core", ["plastic", "rnn", "lstm"])
-def test_a_run_in_two_parts_is_the_run_in_one(call, core):
-    words = [*WORDS, "--core", core]
+@pytest.mark.parametrize(
+    "network",
+    [
+        ["--core", "plastic"],
+        ["--modulation", "simple", "--fan-out", "neuron"],
+        ["--core", "plastic_lstm", "--modulation", "retroactive"],
+        ["--core", "rnn"],
+        ["--core", "lstm"],
+        ["--core", "gru"],
+    ],
+)
+def test_a_run_in_two_parts_is_the_run_in_one(call, network):
+    words = [*WORDS, *network]
     assert call("maze", *words, "--steps", 9600, "--out", "whole")[0] == 0
     assert call("maze", *words, "--steps", 4800, "--out", "parts")[0] == 0
     first = RunFolder("parts").metrics().rows()[-1]["seconds"]

@@ -139,6 +139,24 @@ def test_evaluate_a_run_of_memorize(call, core):
     assert summary("other")["loss"] != found["loss"]
 
 
+@pytest.mark.parametrize("modulation", ["simple", "retroactive"])
+def test_evaluate_a_modulated_run_of_memorize(call, modulation):
+    words = ["--modulation", modulation, "--fan-out", "neuron", "--learn-eta"]
+    assert call("memorize", *PATTERNS, *words, "--episodes", "4", "--out", "run")[0] == 0
+    assert call("memorize", "--resume", "run", "--episodes", "8")[0] == 0
+    retroactive = modulation == "retroactive"
+    rows = RunFolder("run").metrics().rows()
+    assert len(rows) == 8
+    assert ("eta" in rows[0]) == retroactive
+    assert summary("run")["parameters"] == 2 * 9 * 9 + 3 * 9 + 1 + retroactive
+    code, out, _ = call("evaluate", "run", "--episodes", "7")
+    assert code == 0
+    found = summary("run/evaluation")
+    assert found["loss_trace_zero"] == pytest.approx(found["loss_alpha_zero"], rel=1e-5)
+    assert ("with its modulation at zero" in out) == ("loss_modulation_zero" in found) is True
+    assert ("with its eligibility at zero" in out) == ("loss_eligibility_zero" in found) == retroactive
+
+
 def test_evaluate_a_run_of_images(runs, call):
     code, out, _ = call("evaluate", "images", "--out", "tested")
     assert code == 0
