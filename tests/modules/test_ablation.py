@@ -44,7 +44,8 @@ def test_without_its_plasticity_a_network_is_its_fixed_weights(network, ablation
 def test_what_is_taken_from_a_modulated_layer(Layer, modulation, fan_out, nonlinearity):
     torch.manual_seed(0)
     layer = Layer(
-        3, 5, "clip", eta=0.3, modulation=modulation, fan_out=fan_out, modulator_nonlinearity=nonlinearity
+        3, 5, "clip", eta=0.3, modulation=modulation, fan_out=fan_out, modulator_nonlinearity=nonlinearity,
+        engine="reference",
     )  # fmt: skip
     if fan_out == "neuron":
         torch.nn.init.constant_(layer.modulator.offset, 0.2)

@@ -12,6 +12,7 @@ from plastic_rl.ops import PlasticLSTMState, plastic_lstm
 from plastic_rl.rules import Clip
 
 T, B, I, N = 7, 3, 4, 6  # noqa: E741
+FAST = {"engine": "reference"}  # compiles nothing; tests/ops compares the engines
 
 
 @pytest.fixture(autouse=True)
@@ -31,11 +32,11 @@ def assert_same(actual, expected):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("alpha", ["connection", "neuron", "shared"])
 def test_the_layer_is_the_op_behind_input_weights(rule, alpha):
-    lstm = PlasticLSTM(I, N, rule, alpha, eta=0.2, bound=0.5)
+    lstm = PlasticLSTM(I, N, rule, alpha, eta=0.2, bound=0.5, **FAST)
     input, state, starts = torch.randn(T, B, I), draw_state(), torch.rand(T, B) < 0.2
     expected = plastic_lstm(
         input @ lstm.encode.weight.T + lstm.encode.bias, lstm.gates, lstm.w, lstm.alpha, 0.2, *state,
-        rule=Clip(0.5) if rule == "clip" else rule, episode_start=starts,
+        rule=Clip(0.5) if rule == "clip" else rule, episode_start=starts, **FAST,
     )  # fmt: skip
     assert_same(lstm(input, state, episode_start=starts), expected)
 
@@ -53,7 +54,7 @@ def as_pytorchs(lstm):
 
 
 def test_without_plasticity_it_is_pytorchs():
-    lstm, input = PlasticLSTM(I, N, forget_bias=1.0), torch.randn(T, B, I)
+    lstm, input = PlasticLSTM(I, N, forget_bias=1.0, **FAST), torch.randn(T, B, I)
     state = draw_state()
     with torch.no_grad():
         lstm.alpha.zero_()
@@ -63,12 +64,12 @@ def test_without_plasticity_it_is_pytorchs():
 
 
 def test_plasticity_has_an_effect():
-    lstm, input = PlasticLSTM(I, N, eta=0.5), torch.randn(T, B, I)
+    lstm, input = PlasticLSTM(I, N, eta=0.5, **FAST), torch.randn(T, B, I)
     assert not torch.allclose(lstm(input)[0], as_pytorchs(lstm)(input)[0])
 
 
 def test_the_cell_is_one_step_of_the_layer():
-    lstm, cell = PlasticLSTM(I, N, eta=0.3), PlasticLSTMCell(I, N)
+    lstm, cell = PlasticLSTM(I, N, eta=0.3, **FAST), PlasticLSTMCell(I, N, **FAST)
     cell.load_state_dict(lstm.state_dict())
     input, state = torch.randn(T, B, I), draw_state()
     expected, outputs = lstm(input, state), []
@@ -81,13 +82,13 @@ def test_the_cell_is_one_step_of_the_layer():
 
 
 def test_no_state_is_a_state_of_zeros():
-    lstm, input = PlasticLSTM(I, N), torch.randn(T, B, I)
+    lstm, input = PlasticLSTM(I, N, **FAST), torch.randn(T, B, I)
     assert_same(lstm(input), lstm(input, lstm.initial_state(B)))
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_unbatched_is_a_batch_of_one(batch_first):
-    lstm = PlasticLSTM(I, N, batch_first=batch_first)
+    lstm = PlasticLSTM(I, N, batch_first=batch_first, **FAST)
     dim = 0 if batch_first else 1
     input, state, starts = torch.randn(T, I), draw_state(1), torch.rand(T) < 0.2
     output, last = lstm(input, PlasticLSTMState(*(part[0] for part in state)), episode_start=starts)
@@ -105,7 +106,7 @@ def test_initial_weights_are_as_pytorchs():
 
 
 def test_parameters():
-    lstm = PlasticLSTM(I, N)
+    lstm = PlasticLSTM(I, N, **FAST)
     assert count_parameters(lstm) == 4 * N * (I + N + 1) + N * N + 1
     assert set(lstm.state_dict()) == {"encode.weight", "encode.bias", "gates", "w", "alpha", "eta"}
     lstm(torch.randn(T, B, I))[0].square().sum().backward()

@@ -14,6 +14,7 @@ from plastic_rl.ops import PlasticLSTMState, PlasticState, RetroactiveLSTMState,
 from plastic_rl.rules import Clip
 
 T, B, I, N = 7, 3, 4, 6  # noqa: E741
+FAST = {"engine": "reference"}  # compiles nothing; tests/ops compares the engines
 LAYERS = pytest.mark.parametrize("Layer", [PlasticRNN, PlasticLSTM])
 KINDS = pytest.mark.parametrize("modulation", MODULATIONS)
 CELLS = {PlasticRNN: PlasticRNNCell, PlasticLSTM: PlasticLSTMCell}
@@ -41,7 +42,7 @@ def assert_same(actual, expected):
 )
 def test_a_modulated_layer_is_the_op_with_its_modulator(kind, fan_out, nonlinearity, rule):
     rnn = PlasticRNN(
-        I, N, rule, eta=0.2, bound=0.3, modulation=kind, fan_out=fan_out, modulator_nonlinearity=nonlinearity
+        I, N, rule, eta=0.2, bound=0.3, modulation=kind, fan_out=fan_out, modulator_nonlinearity=nonlinearity, **FAST
     )
     input, state, starts = torch.randn(T, B, I), draw_state(rnn), torch.rand(T, B) < 0.2
     clamp = torch.where(torch.rand(T, B, N) < 0.3, 1.0, torch.nan)
@@ -49,7 +50,7 @@ def test_a_modulated_layer_is_the_op_with_its_modulator(kind, fan_out, nonlinear
     modulation = Modulation(m.weight, m.bias, kind, nonlinearity, m.gain, m.offset)
     expected = plastic_rnn(
         rnn.encode(input), rnn.w, rnn.alpha, 0.2, **state._asdict(), rule=Clip(0.3) if rule == "clip" else rule,
-        modulation=modulation, clamp=clamp, episode_start=starts,
+        modulation=modulation, clamp=clamp, episode_start=starts, **FAST,
     )  # fmt: skip
     assert_same(rnn(input, state, clamp=clamp, episode_start=starts), expected)
     torch.testing.assert_close(m(expected[0]), getattr(torch, nonlinearity)(expected[0] @ m.weight + m.bias))
@@ -59,7 +60,7 @@ def test_a_modulated_layer_is_the_op_with_its_modulator(kind, fan_out, nonlinear
 @KINDS
 @pytest.mark.parametrize("fan_out", FAN_OUTS)
 def test_a_modulated_cell_is_one_step_of_its_layer(Layer, modulation, fan_out):
-    options = {"rule": "clip", "modulation": modulation, "fan_out": fan_out}
+    options = {"rule": "clip", "modulation": modulation, "fan_out": fan_out, **FAST}
     layer, cell = Layer(I, N, **options), CELLS[Layer](I, N, **options)
     cell.load_state_dict(layer.state_dict())
     input, state = torch.randn(T, B, I), draw_state(layer)
@@ -80,8 +81,8 @@ def test_a_modulated_cell_is_one_step_of_its_layer(Layer, modulation, fan_out):
 @pytest.mark.parametrize("nonlinearity", MODULATOR_NONLINEARITIES)
 def test_every_parameter_learns(Layer, modulation, fan_out, nonlinearity):
     layer = Layer(
-        I, N, "clip", eta=0.3, modulation=modulation, fan_out=fan_out, modulator_nonlinearity=nonlinearity
-    )  # fmt: skip
+        I, N, "clip", eta=0.3, modulation=modulation, fan_out=fan_out, modulator_nonlinearity=nonlinearity, **FAST
+    )
     layer(torch.randn(T, B, I))[0].square().sum().backward()
     modulator = {"weight", "bias"} | ({"gain", "offset"} if fan_out == "neuron" else set())
     names = {name for name, _ in layer.named_parameters()}
@@ -93,7 +94,9 @@ def test_every_parameter_learns(Layer, modulation, fan_out, nonlinearity):
 @LAYERS
 @KINDS
 def test_layouts_of_a_modulated_layer(Layer, modulation):
-    layer, batch_first = (Layer(I, N, "clip", modulation=modulation, batch_first=turned) for turned in (False, True))
+    layer, batch_first = (
+        Layer(I, N, "clip", modulation=modulation, batch_first=turned, **FAST) for turned in (False, True)
+    )
     batch_first.load_state_dict(layer.state_dict())
     input, state, starts = torch.randn(T, B, I), draw_state(layer), torch.rand(T, B) < 0.2
     output, last = layer(input, state, episode_start=starts)
@@ -116,7 +119,7 @@ def test_layouts_of_a_modulated_layer(Layer, modulation):
     ],
 )
 def test_the_kind_of_state(Layer, modulation, kind):
-    layer = Layer(I, N, modulation=modulation)
+    layer = Layer(I, N, modulation=modulation, **FAST)
     state, last = layer.initial_state(B), layer(torch.randn(T, B, I))[1]
     assert type(state) is type(last) is kind
     for name, part in state._asdict().items():
@@ -152,7 +155,7 @@ def test_initial_rates_are_about_those_without_modulation():
 
 @LAYERS
 def test_a_given_signal_takes_the_place_of_the_computed_one(Layer):
-    layer, input = Layer(I, N, "clip", modulation="simple"), torch.randn(T, B, I)
+    layer, input = Layer(I, N, "clip", modulation="simple", **FAST), torch.randn(T, B, I)
     output, last = layer(input)
     signal = layer.modulator(output).detach()
     with layer.modulator.given(signal):
@@ -172,7 +175,7 @@ def test_a_given_signal_takes_the_place_of_the_computed_one(Layer):
 
 
 def test_a_constant_signal_is_a_constant_rate():
-    modulated, plain = PlasticRNN(I, N, "clip", modulation="simple"), PlasticRNN(I, N, "clip", eta=0.3)
+    modulated, plain = PlasticRNN(I, N, "clip", modulation="simple", **FAST), PlasticRNN(I, N, "clip", eta=0.3, **FAST)
     plain.load_state_dict({n: t for n, t in modulated.state_dict().items() if n in plain.state_dict()}, strict=False)
     input = torch.randn(T, B, I)
     with modulated.modulator.given(0.3):
@@ -182,7 +185,7 @@ def test_a_constant_signal_is_a_constant_rate():
 def test_retroactive_with_eta_1_is_simple_one_step_later():
     """The trace is written at a step by what was active together at the step before."""
     retroactive, simple = (
-        PlasticRNN(I, N, "clip", eta=1.0, modulation=kind, bound=9.0) for kind in ("retroactive", "simple")
+        PlasticRNN(I, N, "clip", eta=1.0, modulation=kind, bound=9.0, **FAST) for kind in ("retroactive", "simple")
     )
     input = torch.randn(1, B, I)
     first, second = (torch.tensor([value]) for value in (0.4, 0.7))
@@ -201,8 +204,8 @@ def test_retroactive_with_eta_1_is_simple_one_step_later():
 
 @KINDS
 def test_copies_of_a_modulated_layer_compute_the_same(modulation):
-    layer, input = PlasticRNN(I, N, "clip", modulation=modulation, fan_out="neuron"), torch.randn(T, B, I)
-    loaded = PlasticRNN(I, N, "clip", modulation=modulation, fan_out="neuron")
+    layer, loaded = (PlasticRNN(I, N, "clip", modulation=modulation, fan_out="neuron", **FAST) for _ in range(2))
+    input = torch.randn(T, B, I)
     loaded.load_state_dict(layer.state_dict())
     for other in (loaded, copy.deepcopy(layer)):
         assert_same(other(input), layer(input))
