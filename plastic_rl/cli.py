@@ -8,18 +8,17 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from plastic_rl.errors import UsageError, UserError, invocation, option, program_name
-from plastic_rl.settings import RUNS, TASKS
-from plastic_rl.settings.base import Run, RunT, Settings, check_core, check_resumed, is_a
+from plastic_rl.settings import AGENT_RUNS, RUNS, TASKS
+from plastic_rl.settings.base import NONE, Run, RunT, Settings, check_core, check_resumed, is_a
 from plastic_rl.settings.compare import Compare
 from plastic_rl.settings.curves import Curves
 from plastic_rl.settings.evaluate import Evaluate
-from plastic_rl.settings.maze import MazeRun
 from plastic_rl.settings.play import Play
 from plastic_rl.settings.watch import Watch
 
@@ -35,7 +34,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "maze": Command(MazeRun, "plastic_rl.commands.maze:train"),
+    **{name: Command(kind, "plastic_rl.commands.agents:train") for name, kind in AGENT_RUNS.items()},
     **{name: Command(kind, "plastic_rl.commands.tasks:train") for name, kind in TASKS.items()},
     "compare": Command(Compare, "plastic_rl.commands.compare:compare"),
     "curves": Command(Curves, "plastic_rl.commands.curves:curves"),
@@ -78,6 +77,7 @@ def _run(words: list[str]) -> None:
     if name not in COMMANDS:
         _explain(words)
     kind, function = COMMANDS[name]
+    kind = kind.variant(_leading(kind, words))
     given = _read_run(kind, words) if issubclass(kind, Run) else (_read(kind, words),)
     module, _, attribute = function.partition(":")
     getattr(import_module(module), attribute)(*given)
@@ -111,7 +111,7 @@ def _read_run(kind: type[RunT], words: Sequence[str]) -> "tuple[RunT, RunFolder 
     return settings, run
 
 
-def _leading(kind: type[Run], words: Sequence[str]) -> dict[str, Any]:
+def _leading(kind: type[Settings], words: Sequence[str]) -> dict[str, Any]:
     """Return the settings given in words that the defaults of others depend on, such as the preset.
 
     They are looked for before the words are read as a whole, so that all other settings have their final defaults
@@ -126,7 +126,7 @@ def _leading(kind: type[Run], words: Sequence[str]) -> dict[str, Any]:
             continue
         text = value if equals else following
         try:
-            parsed = _whole_number(text) if kinds[name] is int else text
+            parsed = None if text == NONE else _whole_number(text) if kinds[name] is int else text
         except ValueError:
             continue
         if is_a(parsed, kinds[name]):
@@ -159,30 +159,51 @@ def _tyro(kind: Any, words: Sequence[str], **options: Any) -> Any:
 
 
 def _plain_values() -> ConstructorRegistry:
-    """Return how values are read and shown: whole numbers also as 1e6, optional settings by their type alone."""
-    readers: dict[type, tuple[str, Callable[[str], Any]]] = {
+    """Return how values are read and shown.
+
+    Whole numbers may be written as 1e6. Optional settings are shown by their type alone; numbers and choices among
+    them can be given as none.
+    """
+    readers: dict[Any, tuple[str, Callable[[str], Any]]] = {
         int: ("INT", _whole_number),
+        int | None: ("INT", partial(_unless_none, _whole_number)),
         float: ("FLOAT", _number),
+        float | None: ("FLOAT", partial(_unless_none, _number)),
         Path: ("PATH", Path),
+        Path | None: ("PATH", Path),
         str: ("STR", str),
+        str | None: ("STR", str),
     }
     registry = ConstructorRegistry()
 
     @registry.primitive_rule
     def rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-        for kind, (metavar, read) in readers.items():
-            if info.type in (kind, kind | None):
-                kinds = (kind,) if info.type is kind else (kind, type(None))
-                return PrimitiveConstructorSpec(
-                    nargs=1,
-                    metavar=metavar,
-                    instance_from_str=partial(_first, read),
-                    is_instance=partial(_is_any, kinds),
-                    str_from_instance=lambda value: [str(value)],
-                )
+        kind, parts = info.type, get_args(info.type)
+        if kind in readers:
+            return _spec(*readers[kind], is_instance=partial(_is_any, parts or (kind,)))
+        if type(None) in parts and get_origin(parts[0]) is Literal:
+            choices = (*get_args(parts[0]), NONE)
+            read, is_instance = partial(_unless_none, str), partial(is_a, kind=kind)
+            return _spec(f"{{{','.join(choices)}}}", read, is_instance, choices)
         return None
 
     return registry
+
+
+def _spec(
+    metavar: str,
+    read: Callable[[str], Any],
+    is_instance: Callable[[Any], bool],
+    choices: tuple[str, ...] | None = None,
+) -> PrimitiveConstructorSpec:
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=partial(_first, read),
+        is_instance=is_instance,
+        str_from_instance=lambda value: [str(value)],
+        choices=choices,
+    )
 
 
 def _first(read: Callable[[str], Any], words: list[str]) -> Any:
@@ -191,6 +212,10 @@ def _first(read: Callable[[str], Any], words: list[str]) -> Any:
 
 def _is_any(kinds: tuple[type, ...], value: Any) -> bool:
     return isinstance(value, kinds)
+
+
+def _unless_none(read: Callable[[str], Any], word: str) -> Any:
+    return None if word == NONE else read(word)
 
 
 def _whole_number(word: str) -> int:

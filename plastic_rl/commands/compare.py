@@ -14,8 +14,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -26,9 +27,11 @@ from plastic_rl.envs.protocols import Measured
 from plastic_rl.errors import UsageError, UserError, option
 from plastic_rl.figures.curves import compared_curves
 from plastic_rl.files import write_csv, write_json
-from plastic_rl.modules import LSTMCore, PlasticRNN, RNNCore, matching_hidden_size
+from plastic_rl.modules import matching_hidden_size
+from plastic_rl.modules.cores import CoreSettings, RecurrentCore
 from plastic_rl.runs.folder import CONFIG, METRICS, RunFolder, make_folder
-from plastic_rl.settings import Agent, Compare, MazeRun
+from plastic_rl.settings import AGENTS, AgentRun, Compare
+from plastic_rl.settings.compare import MATCHED
 from plastic_rl.text import duration, number, table
 from plastic_rl.training.machine import cores
 from plastic_rl.training.session import Interruption
@@ -47,7 +50,7 @@ class Job:
     """One run of a comparison: its agent, its settings, and its folder."""
 
     agent: str
-    config: MazeRun
+    config: AgentRun
     run: RunFolder
 
     def __str__(self) -> str:
@@ -66,7 +69,7 @@ class Job:
         self.run.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "a") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "plastic_rl.cli", "maze", *words],
+                [sys.executable, "-m", "plastic_rl.cli", self.config.command, *words],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that Ctrl-C reaches it through ``compare`` only, and not twice
@@ -109,7 +112,7 @@ def compare(config: Compare) -> None:
             print("stopped; to continue, give the same command again")
             raise SystemExit(128 + interruption.number) from None
     everything = [  # runs of earlier calls belong to the comparison too
-        _job(config, agent, seed, sizes[agent]) for agent in get_args(Agent) for seed in _seeds(config.out / agent)
+        _job(config, agent, seed, sizes[agent]) for agent in AGENTS for seed in _seeds(config.out / agent)
     ]
     if done := [job for job in everything if job.run.is_finished]:
         _report(config.out, done)
@@ -140,9 +143,10 @@ def _keep_settings(config: Compare) -> None:
         return
     if folder.command != "compare":
         raise UsageError(f"--out {config.out} is a run of {folder.command}: name a new folder")
-    begun_with = asdict(Compare()) | folder.config["run"]  # a setting newer than the folder had its default value
+    # A setting newer than the folder had its default value.
+    begun_with = {"task": Compare.task, **asdict(type(config)()), **folder.config["run"]}
     for name, value in settings.items():
-        if (before := begun_with[name]) != value:
+        if (before := begun_with.get(name)) != value:
             found = "not given" if before is None else before
             raise UsageError(
                 f"{option(name)} is {value}, but in {config.out} it is {found}: leave it so, or name a new --out"
@@ -156,13 +160,16 @@ def hidden_sizes(config: Compare) -> dict[str, int]:
         raise UsageError(f"--env {config.env} is not a maze of this package")
     features = gym.spaces.flatdim(env.single_observation_space)
     env.close()
+
+    def core(agent: str, size: int) -> RecurrentCore:
+        settings = config.run_settings(agent, 0).policy_kwargs() | {"hidden_size": size}
+        return CoreSettings(**settings).build(features)
+
     with torch.device("meta"):  # takes no memory: the parameters are only counted
-        plastic = PlasticRNN(features, config.hidden_size)
-    sizes: dict[str, int] = dict.fromkeys(get_args(Agent), config.hidden_size)
-    return sizes | {
-        "rnn-wide": matching_hidden_size(plastic, lambda size: RNNCore(features, size)),
-        "lstm": matching_hidden_size(plastic, lambda size: LSTMCore(features, size)),
-    }
+        plastic = core("plastic", config.hidden_size)
+    matched = AGENTS if config.match_parameters else MATCHED
+    sizes: dict[str, int] = dict.fromkeys(AGENTS, config.hidden_size)
+    return sizes | {agent: matching_hidden_size(plastic, partial(core, agent)) for agent in matched}
 
 
 def _train(waiting: list[Job], at_a_time: int, interruption: Interruption) -> list[Job]:

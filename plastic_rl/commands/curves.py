@@ -15,9 +15,12 @@ from plastic_rl.errors import UsageError, UserError
 from plastic_rl.figures.curves import curves_of_groups
 from plastic_rl.files import write_csv
 from plastic_rl.runs.folder import RunFolder, check_no_run, make_folder
-from plastic_rl.settings import RUNS, Curves
+from plastic_rl.settings import AGENT_RUNS, RUNS, Curves
 
-COLUMN = {"maze": "return_mean", "memorize": "wrong_bits", "images": "loss", "omniglot": "validation_accuracy"}
+COLUMN = {
+    **dict.fromkeys(AGENT_RUNS, "return_mean"), "memorize": "wrong_bits", "images": "loss",
+    "omniglot": "validation_accuracy",
+}  # fmt: skip
 SHARES = ("wrong_bits", "wrong_erased_bits", "validation_accuracy")  # drawn in percent
 UNNAMED = ("core", "rule", "env", "data")  # their values need no name in a label
 LENGTHS = ("steps", "decay_steps", "episodes", "decay_episodes")
@@ -61,7 +64,7 @@ def curves(config: Curves) -> None:
     for name, curve in zip(labels([curve.settings for curve in found]), found, strict=True):
         groups.setdefault(name, []).append(curve)
     make_folder(config.out.absolute().parent, "--out")
-    what = "environment steps" if command == "maze" else "episodes"
+    what = "environment steps" if command in AGENT_RUNS else "episodes"
     unit, factor = (", %", 100) if column in SHARES else ("", 1)
     drawn = {name: [(curve.effort, factor * curve.result) for curve in group] for name, group in groups.items()}
     curves_of_groups(config.out, drawn, (what, column.replace("_", " ") + unit), config.log)

@@ -9,12 +9,12 @@ from typing import Any
 
 import gymnasium as gym
 
-from plastic_rl.agents import PlasticA2C
+from plastic_rl.agents import RecurrentAgent
 from plastic_rl.envs.registration import settings_of
 from plastic_rl.errors import UsageError
 from plastic_rl.runs import agents
 from plastic_rl.runs.folder import RunFolder
-from plastic_rl.settings import MazeRun
+from plastic_rl.settings import AGENT_RUNS, AgentRun
 
 
 @contextmanager
@@ -64,13 +64,13 @@ def make_vec(env_id: str, count: int, kwargs: dict[str, Any]) -> gym.vector.Vect
         return gym.make_vec(name, num_envs=count, vectorization_mode="sync", vector_kwargs=mode, **kwargs)
 
 
-def load(run: RunFolder) -> tuple[PlasticA2C, MazeRun]:
+def load(run: RunFolder) -> tuple[RecurrentAgent, AgentRun]:
     """Load a run's agent and settings, and check that the agent fits the environment.
 
     Raises:
         UserError: the run is of another command, has no model yet, is damaged, or contradicts itself.
     """
-    agent, config = agents.load(run), run.settings(MazeRun)
+    agent, config = agents.load(run), run.settings(*AGENT_RUNS.values())
     env = make_env(config.env, **config.env_kwargs())
     env.close()
     agents.check_spaces(run, env.observation_space, env.action_space)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from plastic_rl.errors import DivergenceError, UsageError, UserError
 from plastic_rl.ops import get_num_threads
 from plastic_rl.runs.folder import RunFolder
-from plastic_rl.settings import MazeRun, TaskRun
+from plastic_rl.settings import AgentRun, TaskRun
 from plastic_rl.text import duration, number
 from plastic_rl.training.machine import check_device, check_tensorboard
 from plastic_rl.training.session import Interruption, session
@@ -77,7 +77,7 @@ class Training(Protocol):
 
 
 def train(
-    config: MazeRun | TaskRun,
+    config: AgentRun | TaskRun,
     kept: RunFolder | None,
     memory: str,
     prepare: Callable[[bool], AbstractContextManager[Training]],
@@ -125,7 +125,7 @@ def train(
             _finish(config, run, training)
 
 
-def _check_total(config: MazeRun | TaskRun, run: RunFolder, training: Training, total: int) -> None:
+def _check_total(config: AgentRun | TaskRun, run: RunFolder, training: Training, total: int) -> None:
     """Check that there is something left to do for a run that is resumed.
 
     Raises:
@@ -146,7 +146,7 @@ def _check_total(config: MazeRun | TaskRun, run: RunFolder, training: Training, 
         )
 
 
-def _finish(config: MazeRun | TaskRun, run: RunFolder, training: Training) -> None:
+def _finish(config: AgentRun | TaskRun, run: RunFolder, training: Training) -> None:
     done, seconds, units = training.done, training.seconds, config.length
     print(f"\ntrained {done:,} {units} in {duration(seconds)}, {number(done / seconds)} {units}/s", flush=True)
     outcome = training.finish()

@@ -15,7 +15,7 @@ from plastic_rl.envs.window import Window
 from plastic_rl.errors import UsageError
 from plastic_rl.runs.finding import find_run, packaged
 from plastic_rl.seeds import FRESH
-from plastic_rl.settings import MazeRun, Play
+from plastic_rl.settings import AgentRun, MazeRun, Play
 from plastic_rl.text import tenths
 from plastic_rl.viewing.lifetime import Lifetime
 from plastic_rl.viewing.scene import open_window
@@ -59,7 +59,8 @@ def _opponent(config: Play) -> tuple[RecurrentAgent | None, str, dict[str, Any]]
     """Return an agent to compare with, if there is one, and the id and the settings of the environment."""
     if config.env is not None and config.random_walls:
         raise UsageError("--random-walls chooses the environment: leave out --env, or --random-walls")
-    agent, run = None, MazeRun()
+    agent: RecurrentAgent | None = None
+    run: AgentRun = MazeRun()
     if config.run is not None or packaged("maze").is_dir():
         agent, run = load(find_run(config.run))
     other = config.env not in (None, run.env)

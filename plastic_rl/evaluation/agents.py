@@ -8,7 +8,7 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
-from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C
+from plastic_rl.agents import GymnasiumVecEnv, RecurrentAgent
 from plastic_rl.envs.protocols import Measured
 from plastic_rl.evaluation.trials import ABLATIONS, ablations_of, live
 from plastic_rl.seeds import FRESH
@@ -18,7 +18,9 @@ TOGETHER = 100  # lifetimes that are tested side by side, at most
 STEPS = ("steps_to_first_hit", "steps_between_hits")
 
 
-def assess(agent: PlasticA2C, env: VectorEnv, episodes: int, seed: int, deterministic: bool = False) -> dict[str, Any]:
+def assess(
+    agent: RecurrentAgent, env: VectorEnv, episodes: int, seed: int, deterministic: bool = False
+) -> dict[str, Any]:
     """Test an agent on fresh lifetimes, side by side in a vector environment, which restarts at once.
 
     Returns:
@@ -59,7 +61,7 @@ def random_return(env: VectorEnv, episodes: int, seed: int) -> float:
 
 
 def ablate(
-    agent: PlasticA2C, env: VectorEnv, episodes: int, seed: int, deterministic: bool = False
+    agent: RecurrentAgent, env: VectorEnv, episodes: int, seed: int, deterministic: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Test an agent on the same lifetimes as ``assess``, in a maze, without parts of its memory.
 

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from plastic_rl.agents import PlasticA2C
+from plastic_rl.agents import RecurrentAgent
 from plastic_rl.checks import check_at_least
 from plastic_rl.choices import ABLATIONS as OF_NETWORK
 from plastic_rl.envs.protocols import Measured
@@ -97,7 +97,7 @@ ABLATIONS: dict[str, str] = {
 }
 
 
-def ablations_of(agent: PlasticA2C) -> list[str]:
+def ablations_of(agent: RecurrentAgent) -> list[str]:
     """Return the ablations that remove something from an agent's core."""
     policy = agent.policy
     parts = {*policy.initial_state(1)._fields} - (set() if policy.has_memory else {"hidden"})
@@ -106,7 +106,7 @@ def ablations_of(agent: PlasticA2C) -> list[str]:
 
 
 def live(
-    agent: PlasticA2C,
+    agent: RecurrentAgent,
     env: gym.vector.VectorEnv,
     lifetimes: int,
     seed: int,
@@ -144,7 +144,7 @@ def live(
 
 
 def _live(
-    agent: PlasticA2C,
+    agent: RecurrentAgent,
     env: gym.vector.VectorEnv,
     rounds: int,
     seed: int,

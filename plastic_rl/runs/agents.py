@@ -10,33 +10,33 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.vec_env import VecTransposeImage
 
-from plastic_rl.agents import PlasticA2C, archive
+from plastic_rl.agents import PlasticA2C, RecurrentAgent, archive
 from plastic_rl.errors import UserError
 from plastic_rl.runs.finding import packaged
 from plastic_rl.runs.folder import AGENT_CHECKPOINT, CONFIG, RunFolder
-from plastic_rl.settings import MazeRun
+from plastic_rl.settings import AGENT_RUNS
+
+ALGORITHM: type[RecurrentAgent] = PlasticA2C  # by which the agents of all runs learn
 
 
-def load_agent(folder: Path | str | None = None) -> PlasticA2C:
+def load_agent(folder: Path | str | None = None) -> RecurrentAgent:
     """Load a run's agent, ready to act.
 
     Args:
-        folder: of a run of ``maze``; None: the trained agent that comes with the package.
+        folder: of a run of ``maze``, ``cue-reward`` or ``cue-action``; None: the agent that comes with the package.
 
     Raises:
-        UserError: the folder is not a run of ``maze``, has no model yet, or is damaged.
+        UserError: the folder is not a run of these commands, has no model yet, or is damaged.
     """
     return load(RunFolder(packaged("maze") if folder is None else folder))
 
 
-def load(run: RunFolder) -> PlasticA2C:
+def load(run: RunFolder) -> RecurrentAgent:
     """Load a run's agent, ready to act; errors as for ``load_agent``."""
     description = describe(run)
     try:
         weights, steps = run.read_model("steps")
-        return PlasticA2C.from_description(
-            description | {"num_timesteps": steps, "n_updates": 0}, weights, device="cpu"
-        )
+        return ALGORITHM.from_description(description | {"num_timesteps": steps, "n_updates": 0}, weights, device="cpu")
     except ValueError as error:
         raise UserError(f"the agent in {run} cannot be loaded: {error}") from error
 
@@ -47,19 +47,19 @@ def describe(run: RunFolder) -> dict[str, Any]:
     Raises:
         UserError: the run is of another command, or the file is damaged.
     """
-    run.check_command("maze")
+    run.check_command(*AGENT_RUNS)
     description = run.config.get("agent")
     if not isinstance(description, dict):
         raise UserError(f"{run.path / CONFIG} does not describe a run of this package")
     return description
 
 
-def lasting_description(agent: PlasticA2C) -> dict[str, Any]:
+def lasting_description(agent: RecurrentAgent) -> dict[str, Any]:
     """Return the part of an agent's description that training does not change, for config.json."""
     return {name: value for name, value in agent.describe().items() if name not in ("num_timesteps", "n_updates")}
 
 
-def save_checkpoint(run: RunFolder, agent: PlasticA2C, seconds: float) -> None:
+def save_checkpoint(run: RunFolder, agent: RecurrentAgent, seconds: float) -> None:
     """Write everything that an exact continuation needs, and the weights by themselves; ``seconds`` of training."""
     saved = agent.to_archive(run=True)
     # The log's part, which the agent itself does without.
@@ -69,7 +69,7 @@ def save_checkpoint(run: RunFolder, agent: PlasticA2C, seconds: float) -> None:
     run.write_model(agent.policy.state_dict(), "steps", agent.num_timesteps)
 
 
-def load_checkpoint(run: RunFolder, env: VectorEnv, device: str, **settings: Any) -> tuple[PlasticA2C, float]:
+def load_checkpoint(run: RunFolder, env: VectorEnv, device: str, **settings: Any) -> tuple[RecurrentAgent, float]:
     """Load a run's agent to train it further; return it, and the seconds that it was trained.
 
     Args:
@@ -85,7 +85,7 @@ def load_checkpoint(run: RunFolder, env: VectorEnv, device: str, **settings: Any
     check_spaces(run, env.single_observation_space, env.single_action_space)
     try:
         saved = archive.read(path)
-        agent = PlasticA2C.from_archive(saved, env, device, resume=True, **settings)
+        agent = ALGORITHM.from_archive(saved, env, device, resume=True, **settings)
         log = saved.training["log"]
         seconds = float(log["seconds"])
         agent.ep_info_buffer = deque(log["episodes"], maxlen=agent._stats_window_size)
@@ -98,9 +98,9 @@ def load_checkpoint(run: RunFolder, env: VectorEnv, device: str, **settings: Any
     return agent, seconds
 
 
-def _check_settings(run: RunFolder, agent: PlasticA2C) -> None:
+def _check_settings(run: RunFolder, agent: RecurrentAgent) -> None:
     """Check that a checkpoint's agent has the settings of its run."""
-    config = run.settings(MazeRun)
+    config = run.settings(*AGENT_RUNS.values())
     expected = config.agent_settings() | config.policy_kwargs()
     found = {name: getattr(agent, name) for name in config.agent_settings()} | vars(agent.policy.core_settings)
     for name, value in expected.items():

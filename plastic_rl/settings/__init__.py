@@ -1,11 +1,13 @@
 """The commands' settings: dataclasses, one file for each command, that become options, help texts and config.json.
 
-``base`` holds what all share, and ``tasks`` what the supervised tasks share. Nothing here loads torch, so that
-``--help`` answers at once.
+``base`` holds what all share, ``agents`` what the trainings of agents share, and ``tasks`` what the supervised tasks
+share. Nothing here loads torch, so that ``--help`` answers at once.
 """
 
+from plastic_rl.settings.agents import AgentRun
 from plastic_rl.settings.base import Run, RunT, Settings, changed, check_core, check_resumed
-from plastic_rl.settings.compare import AGENTS, Agent, Compare
+from plastic_rl.settings.compare import AGENTS, COMPARISONS, Compare
+from plastic_rl.settings.cues import CueActionRun, CueRewardRun
 from plastic_rl.settings.curves import Curves
 from plastic_rl.settings.evaluate import Evaluate
 from plastic_rl.settings.images import Images
@@ -16,17 +18,22 @@ from plastic_rl.settings.play import Play
 from plastic_rl.settings.tasks import CompletionRun, TaskRun
 from plastic_rl.settings.watch import Watch
 
-# The commands that train, by name.
+# The commands that train, by name: agents in environments, and networks on supervised tasks.
+AGENT_RUNS: dict[str, type[AgentRun]] = {run.command: run for run in (MazeRun, CueRewardRun, CueActionRun)}
 TASKS: dict[str, type[TaskRun]] = {run.command: run for run in (Memorize, Images, Omniglot)}
-RUNS: dict[str, type[MazeRun] | type[TaskRun]] = {MazeRun.command: MazeRun, **TASKS}
+RUNS: dict[str, type[AgentRun] | type[TaskRun]] = {**AGENT_RUNS, **TASKS}
 
 __all__ = [
     "AGENTS",
+    "AGENT_RUNS",
+    "COMPARISONS",
     "RUNS",
     "TASKS",
-    "Agent",
+    "AgentRun",
     "Compare",
     "CompletionRun",
+    "CueActionRun",
+    "CueRewardRun",
     "Curves",
     "Evaluate",
     "Images",

@@ -51,6 +51,8 @@ def unset(words: str, choices: Sequence[str] = ()) -> Any:
     )
 
 
+NONE = "none"  # how a command line gives a number or a choice the value None
+MODULATION = unset("none", (*MODULATIONS, NONE))
 Count = Annotated[int, at_least(1)]
 CountOrNone = Annotated[int, at_least(0)]  # 0 switches off what is counted
 Weight = Annotated[float, at_least(0)]
@@ -69,6 +71,13 @@ class Settings:
 
     ``--help`` begins a new line where the docstring of a field does, so such a line is a sentence.
     """
+
+    leading: ClassVar[tuple[str, ...]] = ()  # the settings that others depend on, of which the values are found first
+
+    @classmethod
+    def variant(cls, leading: Mapping[str, Any]) -> "type[Settings]":
+        """Return the class of the settings that there are, given the leading ones by name."""
+        return cls
 
     def __post_init__(self) -> None:
         """Check the numbers against the bounds in the annotations.
@@ -94,7 +103,7 @@ class Settings:
 class ModulationSettings(Settings):
     """How a network modulates its own plasticity."""
 
-    modulation: Annotated[Modulation | None, unset("none", MODULATIONS)] = None
+    modulation: Annotated[Modulation | None, MODULATION] = None
     """Let the network compute the rates of its own plasticity (Backpropamine).
     With simple, the rate of the rule; with retroactive, the rate at which an eligibility trace becomes a trace."""
     fan_out: FanOut = "none"
@@ -118,7 +127,7 @@ class ModulationSettings(Settings):
 
         Modulated rates may be negative, under which the trace of another rule grows without bound.
         """
-        return {"rule": "clip"} if chosen.modulation else {}
+        return {"rule": "clip" if chosen.modulation else "hebb"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,12 +135,11 @@ class Run(Settings):
     """Settings of a training run, which are kept in its config.json.
 
     The constructor's defaults are those of the first preset; ``from_preset`` starts from any preset and also adapts
-    the settings that depend on others.
+    the settings that depend on others. ``preset`` is the first of the leading settings.
     """
 
     command: ClassVar[str]
     length: ClassVar[str]  # the setting that says how long to train
-    leading: ClassVar[tuple[str, ...]]  # the settings that the defaults of others depend on; ``preset`` is the first
 
     out: Annotated[Path | None, unset("a new one under runs/, named after the time")] = None
     """Run folder, new or empty."""
@@ -219,8 +227,8 @@ class Run(Settings):
             value = getattr(self, name)
             if isinstance(value, bool):
                 words.append(option(name if value else f"no-{name}"))
-            elif value is not None:
-                words += [option(name), str(value)]
+            else:
+                words += [option(name), NONE if value is None else str(value)]
         return words
 
 

@@ -9,7 +9,7 @@ from tyro.conf import Positional
 from plastic_rl.errors import UsageError
 from plastic_rl.settings.base import Count, Settings, unset
 
-COLUMNS = "return_mean of maze, wrong_bits of memorize, loss of images, validation_accuracy of omniglot"
+COLUMNS = "return_mean of agents, wrong_bits of memorize, loss of images, validation_accuracy of omniglot"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from plastic_rl.agents import PlasticA2C
+from plastic_rl.agents import RecurrentAgent
 from plastic_rl.errors import DivergenceError
 from plastic_rl.runs.agents import save_checkpoint
 from plastic_rl.runs.folder import RunFolder
@@ -28,7 +28,7 @@ class Schedule:
 
     def __init__(self, start: float, decay_steps: int) -> None:
         self.start, self.decay_steps = start, decay_steps
-        self.agent: PlasticA2C | None = None  # whose steps count
+        self.agent: RecurrentAgent | None = None  # whose steps count
 
     def __call__(self, progress_remaining: float) -> float:
         """Return the rate after the agent's steps so far; Stable-Baselines3's progress is not used."""
@@ -73,9 +73,9 @@ class Recorder(BaseCallback):
         self._began: float | None = None
 
     @property
-    def agent(self) -> PlasticA2C:
+    def agent(self) -> RecurrentAgent:
         """The agent in training."""
-        assert isinstance(self.model, PlasticA2C)
+        assert isinstance(self.model, RecurrentAgent)
         return self.model
 
     @property

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from plastic_rl.agents import archive
-from plastic_rl.commands import maze
+from plastic_rl.commands import agents
 from plastic_rl.runs import load_agent
 from plastic_rl.runs.folder import RunFolder
 from plastic_rl.settings import MazeRun
@@ -145,7 +145,7 @@ def test_a_second_stop_is_obeyed_at_once(call, monkeypatch):
 
 def test_a_stop_while_the_finished_agent_is_tested(call, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(maze, "assess", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(1))
+        patch.setattr(agents, "assess", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(1))
         code, out, _ = call("maze", *WORDS, "--steps", 2400, "--out", "run")
     assert code == 143
     assert "maze --resume run" in out

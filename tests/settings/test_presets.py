@@ -2,7 +2,7 @@
 
 import pytest
 
-from plastic_rl.settings import RUNS, Images, MazeRun, Memorize, Omniglot
+from plastic_rl.settings import RUNS, CueActionRun, CueRewardRun, Images, MazeRun, Memorize, Omniglot
 
 
 @pytest.mark.parametrize("kind", RUNS.values(), ids=RUNS)
@@ -29,6 +29,19 @@ def test_a_maze_preset_gives_what_is_not_given():
     )
     assert MazeRun().agent_settings() == tuned.agent_settings()
     assert None not in [value for name, value in tuned.to_json().items() if name not in ("threads", "modulation")]
+
+
+def test_cue_presets():
+    paper = CueRewardRun.from_preset("paper")
+    assert (paper.hidden_size, paper.envs, paper.n_steps, paper.modulation, paper.rule) == (
+        200, 30, 120, "retroactive", "clip",
+    )  # fmt: skip
+    assert (paper.steps, paper.learning_rate, paper.decay_steps, paper.adam_eps) == (720_000_000, 1e-4, 0, 1e-6)
+    assert (paper.gamma, paper.gae_lambda, paper.vf_coef, paper.squared_prob_coef) == (0.9, 1.0, 0.1, 0.1)
+    assert (paper.eta, paper.ent_coef, paper.max_grad_norm) == (0.1, 0.0, 2.0)
+    assert CueRewardRun.from_preset("paper", lifetime=200).n_steps == 200
+    assert CueRewardRun.from_preset(steps=10).decay_steps == CueActionRun.from_preset(steps=10).decay_steps == 10
+    assert {*CueActionRun.presets()} == {"tuned"}
 
 
 def test_completion_presets():

@@ -8,9 +8,22 @@ from pathlib import Path
 import pytest
 
 from plastic_rl.cli import COMMANDS, _read_run
-from plastic_rl.envs.maze.config import MazeConfig, RandomMazeConfig
+from plastic_rl.envs.maze.config import MazeConfig
 from plastic_rl.errors import UsageError
-from plastic_rl.settings import AGENTS, RUNS, Compare, Images, MazeRun, Memorize, Omniglot, check_core, check_resumed
+from plastic_rl.settings import (
+    AGENT_RUNS,
+    AGENTS,
+    COMPARISONS,
+    RUNS,
+    CueActionRun,
+    CueRewardRun,
+    Images,
+    MazeRun,
+    Memorize,
+    Omniglot,
+    check_core,
+    check_resumed,
+)
 
 
 def read(*words):
@@ -31,9 +44,12 @@ def read(*words):
         (lambda: Images(init_alpha=float("inf")), r"--init-alpha is inf: expected -1e\+30 to 1e\+30"),
         (lambda: Omniglot(way=1), "--way is 1: expected at least 2"),
         (lambda: Omniglot(way=7, training_way=6), "--training-way is 6: expected at least the way, 7"),
-        (lambda: Compare(jobs=0), "--jobs is 0: expected at least 1"),
-        (lambda: Compare(agents=()), "--agents is empty"),
-        (lambda: Compare(steps=10), "--steps is 10: expected at least 8000, one lifetime in each of 32 mazes"),
+        (lambda: COMPARISONS["maze"](jobs=0), "--jobs is 0: expected at least 1"),
+        (lambda: COMPARISONS["maze"](agents=()), "--agents is empty"),
+        (
+            lambda: COMPARISONS["maze"](steps=10),
+            "--steps is 10: expected at least 8000, one lifetime in each of 32",
+        ),
     ],
 )
 def test_bounds_name_the_option(make, says):
@@ -44,9 +60,10 @@ def test_bounds_name_the_option(make, says):
 @pytest.mark.parametrize("kind", RUNS.values(), ids=RUNS)
 def test_every_number_has_a_bound(kind):
     """A class that gives a field of its base another default must not lose the field's bound."""
-    maze = {field.name for field in fields(RandomMazeConfig)}  # which the environment checks
+    # The environment checks its own.
+    other = {field.name for field in fields(kind.env_settings)} if kind in AGENT_RUNS.values() else set()
     for name, value in kind().to_json().items():
-        if type(value) in (int, float) and name not in maze:
+        if type(value) in (int, float) and name not in other:
             with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} is "):
                 kind(**{name: float("-inf")})
 
@@ -122,6 +139,32 @@ def test_a_setting_goes_only_to_environments_that_take_it():
     assert MazeRun(openness=0.5).env_kwargs()["openness"] == 0.5
 
 
+def test_an_environment_of_another_kind_has_its_own_defaults():
+    run = read("maze", "--env", "PlasticRL/CueReward-v0")
+    assert (run.lifetime, run.env_kwargs()) == (120, {"lifetime": 120})
+    assert read("maze", *run.to_words()) == MazeRun.from_json(run.to_json()) == run
+    assert read("maze", "--env", "PlasticRL/CueReward-v0", "--lifetime", 250).env_kwargs() == {"lifetime": 250}
+    assert read("maze", "--env=PlasticRL/CueReward-v0", "--preset", "paper").n_steps == 120
+    assert read("maze", "--env", "PlasticRL/CueAction-v0").env_kwargs() == {}
+    assert read("cue-reward", "--env", "PlasticRL/GridMaze-v0").env_kwargs() == {"lifetime": 250}
+    # What was asked for is never dropped.
+    assert read("maze", "--env", "PlasticRL/CueReward-v0", "--size", 7).env_kwargs() == {"lifetime": 120, "size": 7}
+
+
+def test_a_run_before_there_were_such_defaults_keeps_its_lifetime():
+    content = MazeRun(env="PlasticRL/CueReward-v0").to_json()
+    assert content["lifetime"] == 250
+    assert MazeRun.from_json(content).env_kwargs() == {"lifetime": 250}
+
+
+def test_cue_tasks_are_given_their_own_settings():
+    run = read("cue-reward", "--cues", 3, "--bits", 8, "--code", "one-hot", "--lifetime", 60, "--shown", 1)
+    assert run.env_kwargs() == dict(cues=3, bits=8, code="one-hot", lifetime=60, shown=1, blanks=3)
+    run = read("cue-action", "--actions", 3, "--meetings", 2, "--delay", 1)
+    assert run.env_kwargs() == dict(cues=8, bits=20, code="random", actions=3, meetings=2, delay=1)
+    assert run.lifetime == 8 * 2 * 3
+
+
 def test_a_resumed_run_keeps_its_settings():
     kept = MazeRun(seed=3)
     check_resumed(MazeRun(seed=3, steps=9, threads=2, device="cuda"), kept)
@@ -148,6 +191,23 @@ def test_a_core_is_not_given_what_it_has_no_use_for(kind, core):
             (name,) = given
             with pytest.raises(UsageError, match=f"--core {core} has no use for --{name}:"):
                 check_core(kind.from_preset(preset, core=core, **given), default)
+
+
+@pytest.mark.parametrize("kind", [CueRewardRun, CueActionRun])
+def test_a_modulation_of_the_preset_can_be_left_out(kind):
+    assert (kind().modulation, kind().rule) == ("retroactive", "clip")
+    run = read(kind.command, "--modulation", "none")
+    assert (run.modulation, run.rule) == (None, "hebb")
+    assert read(kind.command, *run.to_words()) == kind.from_json(run.to_json()) == run
+    rnn = read(kind.command, "--core", "rnn")
+    assert set(rnn.policy_kwargs()) == {"core", "hidden_size", "nonlinearity"}
+    assert read(kind.command, *rnn.to_words()) == rnn
+
+
+def test_an_optional_number_can_be_given_as_none():
+    run = read("omniglot", "--training-way", "none")
+    assert run.training_way is None
+    assert read("omniglot", *run.to_words()) == run
 
 
 @pytest.mark.parametrize("command", ["maze", "memorize", "images"])
@@ -196,7 +256,7 @@ def test_the_agent_and_its_network_are_given_the_settings_that_they_take():
 
 
 def test_a_comparison_passes_its_settings_on():
-    config = Compare(preset="paper", reward=5.0, env="PlasticRL/RandomMaze-v0", openness=0.5, steps=10**6)
+    config = COMPARISONS["maze"](preset="paper", reward=5.0, env="PlasticRL/RandomMaze-v0", openness=0.5, steps=10**6)
     for agent in AGENTS:
         run = config.run_settings(agent, 2)
         assert (run.reward, run.openness, run.learning_rate, run.n_steps, run.threads) == (5.0, 0.5, 1e-4, 250, 1)

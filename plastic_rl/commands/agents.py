@@ -1,4 +1,4 @@
-"""The ``maze`` command: train an agent."""
+"""The commands ``maze``, ``cue-reward`` and ``cue-action``: train an agent in an environment."""
 
 import sys
 from collections.abc import Iterator
@@ -11,18 +11,18 @@ from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.logger import configure
 
-from plastic_rl.agents import PlasticA2C
+from plastic_rl.agents import RecurrentAgent
 from plastic_rl.commands import lifecycle
 from plastic_rl.commands.environments import make_env, make_vec
-from plastic_rl.errors import UsageError, UserError, invocation
+from plastic_rl.errors import UsageError, UserError, invocation, option
 from plastic_rl.evaluation.agents import TOGETHER, assess, comparison
 from plastic_rl.figures.curves import learning_curve
 from plastic_rl.modules.controls import count_parameters
 from plastic_rl.ops import get_num_threads, set_num_threads
-from plastic_rl.runs.agents import lasting_description, load_checkpoint, save_checkpoint
+from plastic_rl.runs.agents import ALGORITHM, lasting_description, load_checkpoint, save_checkpoint
 from plastic_rl.runs.folder import AGENT_CHECKPOINT, CURVE, LIFETIME, RunFolder
 from plastic_rl.seeds import FRESH
-from plastic_rl.settings import MazeRun
+from plastic_rl.settings import AgentRun
 from plastic_rl.training.machine import cores
 from plastic_rl.training.recorder import Recorder, Schedule
 from plastic_rl.training.session import Interruption
@@ -31,12 +31,12 @@ from plastic_rl.viewing.recording import write_lifetime
 GIF_FPS = 12  # steps a second
 
 
-def train(config: MazeRun, run: RunFolder | None = None) -> None:
+def train(config: AgentRun, run: RunFolder | None = None) -> None:
     """Train an agent: a new one, or that of a run which is resumed."""
     torch.set_num_threads(1)  # the networks are small: more threads would mostly wait for each other
     set_num_threads(config.threads or cores())
-    size = f"{config.envs} environments x {config.hidden_size} neurons"
-    memory = f"{size}: try smaller --envs, --hidden-size, --n-steps or --size"
+    sizes = ", ".join(map(option, config.sizes))
+    memory = f"{config.envs} environments x {config.hidden_size} neurons: try smaller {sizes}"
 
     @contextmanager
     def prepare(new: bool) -> Iterator[AgentTraining]:
@@ -54,17 +54,17 @@ class AgentTraining:
 
     limit = 0  # the learning rate never falls to 0
 
-    def __init__(self, config: MazeRun, env: VectorEnv, new: bool) -> None:
+    def __init__(self, config: AgentRun, env: VectorEnv, new: bool) -> None:
         self.config, self.env = config, env
         self.batch = config.envs * config.n_steps
         self.window = 10 * config.envs  # lifetimes over which the logged return is averaged
         self.schedule = Schedule(config.learning_rate, config.decay_steps)
-        self.agent: PlasticA2C
+        self.agent: RecurrentAgent
         self.seconds = 0.0
         if new:
             self.agent = self._new_agent()
 
-    def _new_agent(self) -> PlasticA2C:
+    def _new_agent(self) -> RecurrentAgent:
         config, env = self.config, self.env
         for what, space in (("observations", env.single_observation_space), ("actions", env.single_action_space)):
             if not isinstance(space, (spaces.Box, spaces.Discrete)):
@@ -73,13 +73,13 @@ class AgentTraining:
                     "is neither Box nor Discrete; a Gymnasium wrapper may flatten it"
                 )
         try:
-            return PlasticA2C(
+            return ALGORITHM(
                 "PlasticPolicy",
                 env,
                 learning_rate=self.schedule,
                 **config.agent_settings(),
                 stats_window_size=self.window,
-                policy_kwargs=config.policy_kwargs(),
+                policy_kwargs=config.policy_kwargs() | {"optimizer_kwargs": {"eps": config.adam_eps}},
                 device=config.device,
             )
         except (TypeError, ValueError, NotImplementedError, AssertionError) as error:

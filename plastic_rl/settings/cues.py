@@ -1,0 +1,73 @@
+"""Settings of ``cue-reward`` and ``cue-action``."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from plastic_rl.choices import Modulation, RuleName
+from plastic_rl.envs.cues.config import CueActionConfig, CueRewardConfig
+from plastic_rl.settings.agents import AgentRun
+from plastic_rl.settings.base import MODULATION, Count, CountOrNone
+
+
+@dataclass(frozen=True, kw_only=True)
+class CueRun(AgentRun):
+    """Settings of a training on cues, tuned on ``cue-reward``."""
+
+    steps: Count = 10_000_000
+    decay_steps: CountOrNone = 10_000_000
+    modulation: Annotated[Modulation | None, MODULATION] = "retroactive"
+    rule: RuleName = "clip"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CueRewardRun(CueRewardConfig, CueRun):
+    """Train a plastic agent with A2C to find out which of some new cues is the target, anew in each lifetime."""
+
+    command: ClassVar[str] = "cue-reward"
+    env_settings: ClassVar[type[Any]] = CueRewardConfig
+    leading: ClassVar[tuple[str, ...]] = (*CueRun.leading, "lifetime")
+
+    preset: Literal["tuned", "paper"] = "tuned"
+    """Where the defaults come from: settings found by tuning, or those of the second paper (task 1 of Backpropamine).
+    Add --help to --preset paper to see its defaults."""
+    env: str = "PlasticRL/CueReward-v0"
+
+    def __post_init__(self) -> None:
+        """Check the settings, except those of the environment: it checks them itself, and may be of another kind."""
+        AgentRun.__post_init__(self)
+
+    @classmethod
+    def presets(cls) -> dict[str, "CueRewardRun"]:
+        """Return the presets by name, the default first."""
+        return CUE_REWARD_PRESETS
+
+
+@dataclass(frozen=True, kw_only=True)
+class CueActionRun(CueActionConfig, CueRun):
+    """Train a plastic agent with A2C to find out which action each of some new cues asks for, anew in each lifetime."""
+
+    command: ClassVar[str] = "cue-action"
+    env_settings: ClassVar[type[Any]] = CueActionConfig
+
+    preset: Literal["tuned"] = "tuned"
+    """Where the defaults come from: the settings that were found by tuning on cue-reward."""
+    env: str = "PlasticRL/CueAction-v0"
+
+    def __post_init__(self) -> None:
+        """Check the settings, except those of the environment: it checks them itself, and may be of another kind."""
+        AgentRun.__post_init__(self)
+
+    @classmethod
+    def presets(cls) -> dict[str, "CueActionRun"]:
+        """Return the presets by name, of which there is one."""
+        return CUE_ACTION_PRESETS
+
+
+CUE_REWARD_PRESETS = {
+    "tuned": CueRewardRun(),
+    "paper": CueRewardRun(
+        preset="paper", steps=30 * 120 * 200_000, hidden_size=200, eta=0.1, envs=30, n_steps=120, learning_rate=1e-4,
+        decay_steps=0, adam_eps=1e-6, gamma=0.9, gae_lambda=1.0, squared_prob_coef=0.1, vf_coef=0.1, max_grad_norm=2.0,
+    ),
+}  # fmt: skip
+CUE_ACTION_PRESETS = {"tuned": CueActionRun()}
