@@ -5,18 +5,47 @@ environment: ``isinstance(env.unwrapped, Measured)``.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
     from plastic_rl.envs.drawing import Frame
     from plastic_rl.envs.maze.pictures import MazeState
 
-__all__ = ["Measured", "Pictured", "Playable", "Resumable", "Shown", "Snapshot"]
+__all__ = ["Measure", "Measured", "Pictured", "Playable", "Resumable", "Shown", "Snapshot", "Words"]
 
 # What a picture shows: what an agent observes; the whole scene, without what is hidden from agents; or everything.
 Shown = Literal["observed", "scene", "everything"]
+
+
+class Measure(NamedTuple):
+    """How a table shows one of the numbers of ``Measured.digest``.
+
+    Attributes:
+        title: of its column.
+        form: of the number, for ``str.format``.
+    """
+
+    title: str
+    form: str
+
+
+class Words(NamedTuple):
+    """What the results in an environment are called.
+
+    Attributes:
+        oracle: the best play.
+        oracle_in_full: the same, with a hint at what it knows.
+        hit: a step with a positive reward.
+        measures: the numbers of ``Measured.digest``, by name.
+    """
+
+    oracle: str
+    oracle_in_full: str
+    hit: str
+    measures: Mapping[str, Measure]
 
 
 @runtime_checkable
@@ -34,6 +63,21 @@ class Measured(Protocol):
 
     def random_return(self, lifetimes: int = 1000, seed: int = 0) -> float:
         """Return the mean return of uniformly random actions."""
+        ...
+
+    def digest(self, rewards: npt.NDArray[np.float64]) -> dict[str, float | None]:
+        """Return numbers that say how well lifetimes went and whether something was learned in them, by name.
+
+        Args:
+            rewards: of E whole lifetimes of T steps, ``(E, T)``.
+
+        Returns:
+            None where nothing happened that a number could be computed from.
+        """
+        ...
+
+    def words(self) -> Words:
+        """Return what the results are called."""
         ...
 
 
@@ -55,8 +99,8 @@ class Snapshot(Protocol):
         ...
 
     @property
-    def hits(self) -> int:
-        """How often this lifetime was successful: goals reached, right answers."""
+    def score(self) -> str:
+        """How successful this lifetime was so far, besides its return, in a few words."""
         ...
 
     @property

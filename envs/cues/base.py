@@ -6,15 +6,28 @@ import gymnasium as gym
 import numpy as np
 
 from plastic_rl.checks import whole_number
-from plastic_rl.envs.base import Family
+from plastic_rl.envs.base import Family, Floats
 from plastic_rl.envs.cues import oracle
 from plastic_rl.envs.cues.config import AnyCueConfig, CueRewardConfig
 from plastic_rl.envs.cues.dynamics import CueDynamics
 from plastic_rl.envs.cues.pictures import CueState
+from plastic_rl.envs.protocols import Measure, Words
 from plastic_rl.envs.single import SingleEnv
 from plastic_rl.envs.vector import BatchEnv
 
 __all__ = ["CueEnv", "CueVectorEnv"]
+
+
+_WORDS = Words(
+    oracle="ideal observer",
+    oracle_in_full="ideal observer",
+    hit="right answer",
+    measures={
+        "right_answers": Measure("right answers", "{:.1%}"),
+        "right_answers_first_quarter": Measure("first quarter", "{:.1%}"),
+        "right_answers_last_quarter": Measure("last quarter", "{:.1%}"),
+    },
+)
 
 
 class Cues(Family):
@@ -47,6 +60,26 @@ class Cues(Family):
         """Return the mean return of uniformly random actions, exactly; the arguments do not matter."""
         whole_number("lifetimes", lifetimes, 1)
         return oracle.random_return(self.config)
+
+    def digest(self, rewards: Floats) -> dict[str, float | None]:
+        """Return which share of the answers was right: in whole lifetimes, and in their first and last quarters.
+
+        An agent that answers better in the last quarter than in the first has learned within its lifetime.
+
+        Args:
+            rewards: of E whole lifetimes of T steps, ``(E, T)``; only answers are rewarded, with 1 or -1.
+        """
+        steps = rewards.shape[1]
+        quarter = steps // 4
+        return {
+            "right_answers": _share_right(rewards),
+            "right_answers_first_quarter": _share_right(rewards[:, :quarter]),
+            "right_answers_last_quarter": _share_right(rewards[:, steps - quarter :]),
+        }
+
+    def words(self) -> Words:
+        """Return what the results are called."""
+        return _WORDS
 
     def keys(self) -> dict[str, int]:
         """Return the actions by the names of their keys."""
@@ -93,6 +126,11 @@ class Cues(Family):
         if isinstance(self.config, CueRewardConfig):
             return "Was the target shown?", ("no", "yes")
         return "Which action?", tuple(map(str, range(self.config.actions)))
+
+
+def _share_right(rewards: Floats) -> float | None:
+    answers = np.count_nonzero(rewards)
+    return np.count_nonzero(rewards > 0) / answers if answers else None
 
 
 class CueEnv(Cues, SingleEnv):

@@ -83,6 +83,11 @@ class CueState:
         return sum(self.right)
 
     @property
+    def score(self) -> str:
+        """How many answers were right, in words."""
+        return f"right answers {self.hits} of {len(self.right)}"
+
+    @property
     def awaits_action(self) -> bool:
         """Whether the next action counts."""
         return self.go
@@ -123,7 +128,7 @@ def cue_text(state: CueState) -> str:
     lines.append(f"now: {now}")
     lines.append(f"trial {state.trial}   answers {marks or 'none yet'}")
     lines.append(
-        f"step {state.step}/{state.lifetime}   return {tenths(state.total_reward)}   hits {state.hits}"
+        f"step {state.step}/{state.lifetime}   return {tenths(state.total_reward)}   {state.score}"
         "   (the agent sees only the line that begins with now)"
     )
     return "\n".join(lines) + "\n"

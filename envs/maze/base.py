@@ -6,12 +6,13 @@ import gymnasium as gym
 import numpy as np
 
 from plastic_rl.checks import whole_number
-from plastic_rl.envs.base import Family
+from plastic_rl.envs.base import Family, Floats
 from plastic_rl.envs.maze import oracle
 from plastic_rl.envs.maze.config import MazeConfig
 from plastic_rl.envs.maze.dynamics import Action, MazeDynamics
 from plastic_rl.envs.maze.pictures import MazeState
 from plastic_rl.envs.maze.walls import make_layout
+from plastic_rl.envs.protocols import Measure, Words
 from plastic_rl.envs.single import SingleEnv
 from plastic_rl.envs.vector import BatchEnv
 
@@ -22,6 +23,18 @@ _KEYS = {
     "up": Action.UP, "right": Action.RIGHT, "down": Action.DOWN, "left": Action.LEFT,
     "w": Action.UP, "d": Action.RIGHT, "s": Action.DOWN, "a": Action.LEFT,
 }  # fmt: skip
+
+
+_WORDS = Words(
+    oracle="oracle",
+    oracle_in_full="all-knowing oracle",
+    hit="hit",
+    measures={
+        "share_with_a_hit": Measure("with a hit", "{:.0%}"),
+        "steps_to_first_hit": Measure("first hit", "{:.1f} steps"),
+        "steps_between_hits": Measure("next hits", "{:.1f} steps"),
+    },
+)
 
 
 class Maze(Family):
@@ -71,6 +84,30 @@ class Maze(Family):
             seed: seed of the mazes and of the actions.
         """
         return oracle.random_return(self.config, self.dynamics.layout, whole_number("lifetimes", lifetimes, 1), seed)
+
+    def digest(self, rewards: Floats) -> dict[str, float | None]:
+        """Return how many lifetimes reached the goal, and how many steps that took.
+
+        steps_to_first_hit is the mean over lifetimes with a hit. steps_between_hits is the mean over all later hits
+        of the steps since the hit before. Each is None where there are no such hits. After each hit the agent starts
+        again at a random place. If it then needs fewer steps than to the first hit, it has learned within its lifetime.
+
+        Args:
+            rewards: of E whole lifetimes of T steps, ``(E, T)``; no reward is positive but that of the goal.
+        """
+        hits = rewards > 0
+        steps = [np.flatnonzero(lifetime) for lifetime in hits]
+        first = [1 + s[0] for s in steps if len(s)]
+        later = np.concatenate([np.diff(s) for s in steps])
+        return {
+            "share_with_a_hit": float(hits.any(1).mean()),
+            "steps_to_first_hit": float(np.mean(first)) if first else None,
+            "steps_between_hits": float(later.mean()) if len(later) else None,
+        }
+
+    def words(self) -> Words:
+        """Return what the results are called."""
+        return _WORDS
 
     def _snapshot(self, index: int) -> MazeState:
         dynamics = self.dynamics

@@ -71,6 +71,11 @@ class MazeState:
     hits: int
 
     @property
+    def score(self) -> str:
+        """How often the goal was reached, in words."""
+        return f"hits {self.hits}"
+
+    @property
     def prompt(self) -> str:
         """What to tell a person who plays."""
         reached = len(self.trail) > 1 and len(self.trail[-1]) == 1
@@ -103,7 +108,7 @@ def maze_text(state: MazeState) -> str:
     cells[state.agent] = "@ "
     lines = ["".join(row).rstrip() for row in cells]
     lines.append(
-        f"step {state.step}/{state.lifetime}   return {tenths(state.total_reward)}   hits {state.hits}"
+        f"step {state.step}/{state.lifetime}   return {tenths(state.total_reward)}   {state.score}"
         "   (@ agent, ? goal, which the agent cannot see)"
     )
     return "\n".join(lines) + "\n"

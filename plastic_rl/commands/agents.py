@@ -15,7 +15,7 @@ from plastic_rl.agents import RecurrentAgent
 from plastic_rl.commands import lifecycle
 from plastic_rl.commands.environments import make_env, make_vec
 from plastic_rl.errors import UsageError, UserError, invocation, option
-from plastic_rl.evaluation.agents import TOGETHER, assess, comparison
+from plastic_rl.evaluation.agents import TOGETHER, assess, comparison, words_of
 from plastic_rl.figures.curves import learning_curve
 from plastic_rl.modules.controls import count_parameters
 from plastic_rl.ops import get_num_threads, set_num_threads
@@ -163,13 +163,13 @@ class AgentTraining:
         }
         tested = f"{config.eval_episodes} fresh lifetimes"
         lines["watch it"] = invocation("watch", run)
-        return lifecycle.Outcome(summary, tested, comparison(results), lines)
+        return lifecycle.Outcome(summary, tested, comparison(results, words_of(env)), lines)
 
     def _draw_curve(self, results: dict[str, float]) -> None:
         config = self.config
         levels = {"random play": results["random_return"]}
-        if "oracle_return" in results:
-            levels["oracle"] = results["oracle_return"]
+        if (words := words_of(self.env)) is not None:
+            levels[words.oracle] = results["oracle_return"]
         title = f"{config.env}, {config.core} core of {config.hidden_size} neurons, seed {config.seed}"
         rows = [row for row in self.run.metrics().rows() if "return_mean" in row]
         steps, returns = (np.array([row[name] for row in rows]) for name in ("steps", "return_mean"))

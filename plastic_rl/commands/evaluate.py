@@ -9,7 +9,7 @@ import torch
 from plastic_rl.commands.environments import load, make_env, make_vec
 from plastic_rl.commands.tasks import source
 from plastic_rl.errors import UsageError
-from plastic_rl.evaluation.agents import TOGETHER, ablate, assess, comparison
+from plastic_rl.evaluation.agents import TOGETHER, ablate, assess, comparison, words_of
 from plastic_rl.evaluation.course import record_course, write_course
 from plastic_rl.evaluation.networks import as_table, assess_ablated, draw_episodes, flat
 from plastic_rl.files import write_json
@@ -63,7 +63,7 @@ def _evaluate_agent(config: Evaluate, run: RunFolder, out: Path) -> None:
     }
     write_json(out / SUMMARY, summary)
     print(f"{run} after {number(agent.num_timesteps)} steps, tested on {results['episodes']} fresh lifetimes:\n")
-    print(f"{comparison(results, ablated)}\n\nwritten to {out / SUMMARY}")
+    print(f"{comparison(results, words_of(env), ablated)}\n\nwritten to {out / SUMMARY}")
     if config.course is not None:
         with closing(make_env(settings.env, **settings.env_kwargs())) as single:
             write_course(config.course, record_course(agent, single, FRESH + seed, config.deterministic))

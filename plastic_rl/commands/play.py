@@ -45,11 +45,11 @@ def play(config: Play) -> None:
             if not ended:
                 continue
             person = _now(env)
-            result = f"lifetime over: return {tenths(person.total_reward)}, hits {person.hits}"
+            result = f"lifetime over: return {tenths(person.total_reward)}, {person.score}"
             replay = [] if agent is None else _replay(agent, twin, seed)
             if replay:
                 last = replay[-1]
-                result += f"; the agent, in the same lifetime: return {tenths(last.total_reward)}, hits {last.hits}"
+                result += f"; the agent, in the same lifetime: return {tenths(last.total_reward)}, {last.score}"
             print(result, flush=True)
             if not _compare(window, person, replay):
                 return

@@ -9,13 +9,12 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl.agents import GymnasiumVecEnv, RecurrentAgent
-from plastic_rl.envs.protocols import Measured
+from plastic_rl.envs.protocols import Measured, Words
 from plastic_rl.evaluation.trials import ABLATIONS, ablations_of, live
 from plastic_rl.seeds import FRESH
 from plastic_rl.text import table
 
 TOGETHER = 100  # lifetimes that are tested side by side, at most
-STEPS = ("steps_to_first_hit", "steps_between_hits")
 
 
 def assess(
@@ -24,15 +23,16 @@ def assess(
     """Test an agent on fresh lifetimes, side by side in a vector environment, which restarts at once.
 
     Returns:
-        episodes, return_mean, return_std, random_return; for a maze also oracle_return and ``Lifetimes.summary``.
+        episodes, return_mean, return_std, random_return; of a ``Measured`` environment also oracle_return and what its
+        ``digest`` returns.
     """
     seed += FRESH
     results: dict[str, Any] = {"episodes": episodes}
-    maze = env.unwrapped
-    if isinstance(maze, Measured):
-        results |= live(agent, env, episodes, seed, deterministic).summary()
-        results["random_return"] = maze.random_return(max(episodes, 1000), seed)
-        results["oracle_return"] = maze.oracle_return()
+    measured = env.unwrapped
+    if isinstance(measured, Measured):
+        results |= live(agent, env, episodes, seed, deterministic).summary(measured)
+        results["random_return"] = measured.random_return(max(episodes, 1000), seed)
+        results["oracle_return"] = measured.oracle_return()
         return results
     torch.manual_seed(seed)
     adapter: VecEnv = GymnasiumVecEnv(env)
@@ -63,37 +63,55 @@ def random_return(env: VectorEnv, episodes: int, seed: int) -> float:
 def ablate(
     agent: RecurrentAgent, env: VectorEnv, episodes: int, seed: int, deterministic: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """Test an agent on the same lifetimes as ``assess``, in a maze, without parts of its memory.
+    """Test an agent on the same lifetimes as ``assess``, without parts of its memory.
 
     Returns:
-        ``Lifetimes.summary`` by ablation; nothing for environments that are not mazes.
+        ``Lifetimes.summary`` by ablation; nothing for environments that are not ``Measured``.
     """
-    names = ablations_of(agent) if isinstance(env.unwrapped, Measured) else []
-    return {name: live(agent, env, episodes, FRESH + seed, deterministic, name).summary() for name in names}
+    measured = env.unwrapped
+    if not isinstance(measured, Measured):
+        return {}
+    seed += FRESH
+    return {
+        name: live(agent, env, episodes, seed, deterministic, name).summary(measured) for name in ablations_of(agent)
+    }
 
 
-def comparison(results: dict[str, Any], ablated: dict[str, dict[str, Any]] | None = None) -> str:
-    """Return results as a table: the agent beside random play and the oracle, and without parts of its memory."""
-    oracle, episodes = results.get("oracle_return"), results["episodes"]
-    agents = {"this agent": results, **{f"  {ABLATIONS[name]}": found for name, found in (ablated or {}).items()}}
+def words_of(env: VectorEnv) -> Words | None:
+    """Return what the results in an environment are called, None if it does not say so."""
+    measured = env.unwrapped
+    return measured.words() if isinstance(measured, Measured) else None
+
+
+def comparison(results: dict[str, Any], words: Words | None, ablated: dict[str, dict[str, Any]] | None = None) -> str:
+    """Return results as a table: the agent beside random play and the oracle, and without parts of its memory.
+
+    Args:
+        results: from ``assess``.
+        words: from ``words_of``.
+        ablated: from ``ablate``.
+    """
+    episodes, agents = results["episodes"], {"this agent": results}
+    if words is not None:
+        agents |= {f"  {ABLATIONS[name].format(hit=words.hit)}": found for name, found in (ablated or {}).items()}
     rows = [["", "return", "± error"], ["random play", f"{results['random_return']:.1f}", ""]]
     means = [results["random_return"]]
     for name, found in agents.items():
         error = f"{found['return_std'] / (episodes - 1) ** 0.5:.1f}" if episodes > 1 else ""
         rows.append([name, f"{found['return_mean']:.1f}", error])
         means.append(found["return_mean"])
-    if oracle:
-        rows.append(["all-knowing oracle", f"{oracle:.1f}", ""])
-        shares = (f"{max(0.0, value) / oracle:.1%}" for value in (*means, oracle))
-        nothing = ["", "", ""]
-        hits = [
-            [f"{found['share_with_a_hit']:.0%}", *(_steps(found[name]) for name in STEPS)] for found in agents.values()
-        ]
-        columns = [["with a hit", "first hit", "next hits"], nothing, *hits, nothing]
-        for row, share, cells in zip(rows, ["of the oracle", *shares], columns, strict=True):
+    if words is not None:
+        oracle, measures = results["oracle_return"], words.measures
+        rows.append([words.oracle_in_full, f"{oracle:.1f}", ""])
+        shares = (f"{max(0.0, mean) / oracle:.1%}" if oracle > 0 else "-" for mean in (*means, oracle))
+        nothing = [""] * len(measures)
+        numbers = [[shown(found[name], words, name) for name in measures] for found in agents.values()]
+        columns = [[measure.title for measure in measures.values()], nothing, *numbers, nothing]
+        for row, share, cells in zip(rows, [f"of the {words.oracle}", *shares], columns, strict=True):
             row.extend([share, *cells])
     return table(rows)
 
 
-def _steps(count: float | None) -> str:
-    return "-" if count is None else f"{count:.1f} steps"
+def shown(value: float | None, words: Words, measure: str) -> str:
+    """Return a measure as a table shows it."""
+    return "-" if value is None else words.measures[measure].form.format(value)

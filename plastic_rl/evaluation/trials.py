@@ -1,4 +1,4 @@
-"""Many lifetimes in mazes side by side: when the goal is hit, with an agent's memory and without parts of it."""
+"""Many lifetimes side by side: their rewards, with an agent's memory and without parts of it."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,7 +14,9 @@ from plastic_rl.choices import ABLATIONS as OF_NETWORK
 from plastic_rl.envs.protocols import Measured
 from plastic_rl.modules import ablation as networks
 
-LEARNED = 5  # steps after the first hit, by which its reward was observed and written into the trace
+LEARNED = (
+    5  # steps after the first hit (a positive reward), by which its reward was observed and written into the trace
+)
 SHUFFLED = "modulation_shuffled"
 
 State = Any  # a core's state, a NamedTuple of arrays
@@ -32,26 +34,16 @@ class Lifetimes(NamedTuple):
 
     @property
     def hits(self) -> np.ndarray:
-        """Whether each step reached the goal, ``(E, T)`` booleans: no other reward is positive."""
+        """Whether each step had a positive reward, such as that of a maze's goal: ``(E, T)`` booleans."""
         return self.rewards > 0
 
-    def summary(self) -> dict[str, float | None]:
-        """Return the mean return, its standard deviation, and how many steps hits take.
-
-        steps_to_first_hit is the mean over lifetimes with a hit. steps_between_hits is the mean over all later hits
-        of the steps since the hit before. Each is None where there are no such hits. After each hit the agent starts
-        again at a random place. If it then needs fewer steps than to the first hit, it has learned within its lifetime.
-        """
+    def summary(self, env: Measured) -> dict[str, float | None]:
+        """Return the mean return, its standard deviation, and what the environment says about such lifetimes."""
         returns = self.rewards.sum(1)
-        steps = [np.flatnonzero(hits) for hits in self.hits]
-        first = [1 + s[0] for s in steps if len(s)]
-        later = np.concatenate([np.diff(s) for s in steps])
         return {
             "return_mean": float(returns.mean()),
             "return_std": float(returns.std()),
-            "share_with_a_hit": float(self.hits.any(1).mean()),
-            "steps_to_first_hit": float(np.mean(first)) if first else None,
-            "steps_between_hits": float(later.mean()) if len(later) else None,
+            **env.digest(self.rewards),
         }
 
 
@@ -76,24 +68,24 @@ def _clear_activity(before: State, state: State, hit: np.ndarray, since: np.ndar
     return state._replace(**{name: _where(hit, 0.0, getattr(state, name)) for name in state.per_neuron})
 
 
-# Changes to the state between two steps. Arguments: the state before the step and after it, whether the step hit the
-# goal (B,), and the steps since the first hit (B,), -1 before it.
+# Changes to the state between two steps. Arguments: the state before the step and after it, whether the step was a
+# hit (B,), and the steps since the first hit (B,), -1 before it.
 _CHANGES: dict[str, Change] = {
     "trace_frozen": _freeze_trace,
     "trace_cleared": _clear_trace,
     "eligibility_cleared": _clear_eligibility,
     "hidden_cleared": _clear_activity,
 }
-ABLATIONS: dict[str, str] = {
+ABLATIONS: dict[str, str] = {  # in words, where {hit} stands for what the environment calls a positive reward
     "trace_zero": "trace kept at zero",
     "alpha_zero": "alpha at zero",
     "modulation_zero": "modulation kept at zero",
     SHUFFLED: "modulation shuffled over time",
     "eligibility_zero": "eligibility kept at zero",
-    "trace_frozen": f"trace frozen {LEARNED} steps after the first hit",
-    "trace_cleared": "trace cleared at each hit",
-    "eligibility_cleared": "eligibility cleared at each hit",
-    "hidden_cleared": "hidden state cleared at each hit",
+    "trace_frozen": f"trace frozen {LEARNED} steps after the first {{hit}}",
+    "trace_cleared": "trace cleared at each {hit}",
+    "eligibility_cleared": "eligibility cleared at each {hit}",
+    "hidden_cleared": "hidden state cleared at each {hit}",
 }
 
 
@@ -113,13 +105,13 @@ def live(
     deterministic: bool = False,
     ablation: str | None = None,
 ) -> Lifetimes:
-    """Let an agent live through lifetimes, side by side in all mazes of a vector environment.
+    """Let an agent live through lifetimes, side by side in all environments of a vector environment.
 
     Args:
         agent: with any core.
-        env: mazes of this package, natively batched.
+        env: environments of this package, natively batched.
         lifetimes: their number.
-        seed: of the agent's actions and of the first maze; the seeds of the other mazes follow it.
+        seed: of the agent's actions and of the first environment; the seeds of the others follow it.
         deterministic: whether to take the likeliest action instead of a sample.
         ablation: one of ``ABLATIONS``. With ``"modulation_shuffled"``, all lifetimes are first lived without ablation,
             from the same seed. Then each lifetime is lived again with the signals M(t) of its first time, in a random
@@ -161,12 +153,12 @@ def _live(
     Returns:
         Rewards and modulatory signals, ``(rounds, T, B)`` each; signals of 0 without modulation.
     """
-    maze, batch, policy = env.unwrapped, env.num_envs, agent.policy
-    assert isinstance(maze, Measured)
+    measured, batch, policy = env.unwrapped, env.num_envs, agent.policy
+    assert isinstance(measured, Measured)
     torch.manual_seed(seed)
     observations, _ = env.reset(seed=seed)
-    rewards, found = np.zeros((2, rounds, maze.lifetime, batch))
-    for r, t in np.ndindex(rounds, maze.lifetime):
+    rewards, found = np.zeros((2, rounds, measured.lifetime, batch))
+    for r, t in np.ndindex(rounds, measured.lifetime):
         if t == 0:
             state: State = policy.initial_state(batch)
             hit, since = np.zeros(batch, bool), np.full(batch, -1)

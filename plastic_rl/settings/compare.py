@@ -116,7 +116,7 @@ def _in_task(run: type[AgentRun]) -> type[Compare]:
     """Return the settings of comparisons in one task, among them those of its environment."""
     return make_dataclass(
         "Compare",
-        [("task", Task, run.command), ("env", str, run().env)],
+        [("task", Task, run.command), ("env", str, run.from_preset().env)],
         bases=(run.env_settings, Compare),
         namespace={"__doc__": Compare.__doc__, "__post_init__": Compare.__post_init__, "run": run},
         frozen=True,

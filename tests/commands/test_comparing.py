@@ -12,7 +12,7 @@ import pytest
 
 from plastic_rl.commands.compare import MARKS, MAY_DIFFER, _first, _median, hidden_sizes
 from plastic_rl.runs.agents import load_agent
-from plastic_rl.settings import AGENTS, Compare
+from plastic_rl.settings import AGENTS, COMPARISONS
 
 from .conftest import begin
 
@@ -26,7 +26,7 @@ def rows_of(path):
 
 
 def test_controls_have_as_many_neurons_or_as_many_parameters():
-    sizes = hidden_sizes(Compare())
+    sizes = hidden_sizes(COMPARISONS["maze"]())
     assert set(sizes) == set(AGENTS)
     assert {name for name, size in sizes.items() if size == 100} == {
         "plastic", "oja", "clip", "shared", "rnn", "memoryless",
@@ -39,7 +39,7 @@ def test_controls_have_as_many_neurons_or_as_many_parameters():
 
 
 def test_every_agent_differs_from_the_plastic_one_in_what_it_is_named_after():
-    config = Compare(steps=7_000_000, learning_rate=2e-4, wall_penalty=0.2)
+    config = COMPARISONS["maze"](steps=7_000_000, learning_rate=2e-4, wall_penalty=0.2)
     first = config.run_settings("plastic", 3)
     assert first.wall_penalty == 0.2
     assert (first.steps, first.decay_steps, first.learning_rate) == (7_000_000, 7_000_000, 2e-4)
@@ -50,7 +50,7 @@ def test_every_agent_differs_from_the_plastic_one_in_what_it_is_named_after():
 
 
 def test_the_papers_learning_rate_does_not_fall():
-    assert Compare(preset="paper").run_settings("plastic", 0).decay_steps == 0
+    assert COMPARISONS["maze"](preset="paper").run_settings("plastic", 0).decay_steps == 0
 
 
 def test_a_level_is_reached_when_it_is_first_reached():
@@ -174,7 +174,7 @@ def test_a_run_that_fails_does_not_stop_the_others(refused, tmp_path):
     out = tmp_path / "comparison"
     (out / "rnn").mkdir(parents=True)
     (out / "rnn/seed-0").write_text("in the way")
-    config = Compare(out=out, steps=400, log_every=100, eval_episodes=2, size=5, lifetime=10, hidden_size=6)
+    config = COMPARISONS["maze"](out=out, steps=400, log_every=100, eval_episodes=2, size=5, lifetime=10, hidden_size=6)
     kept = {name: value for name, value in asdict(config).items() if name not in MAY_DIFFER}
     (out / "config.json").write_text(json.dumps({"command": "compare", "run": kept}))
     error = refused("compare", "--out", out, *SMALL, "--agents", "rnn", "memoryless", "--seeds", 1, code=1)

@@ -243,7 +243,7 @@ def test_play_lets_the_agent_live_the_same_lifetime(screen, call, trained, monke
     assert len(lines) == len(compared) == 2
     assert {state[-1].lifetime for state in compared} == {steps}
     for line, states in zip(lines, compared, strict=True):
-        assert f"the agent, in the same lifetime: return {states[-1].total_reward:.1f}, hits {states[-1].hits}" in line
+        assert f"the agent, in the same lifetime: return {states[-1].total_reward:.1f}, {states[-1].score}" in line
     # Beside each other the two are twice as wide, and the agent moves.
     wide = [picture for title, _, picture in shown if "over" in title]
     assert wide[0].shape[1] == 2 * shown[0][2].shape[1]
@@ -286,7 +286,7 @@ def test_play_takes_answers_to_cues(screen, call, answers):
     assert "there will be no comparison" in out
     answered = sum(key != "space" for key in keys[:13])
     assert answered
-    assert f"lifetime over: return {answered:.1f}, hits {answered}" in out
+    assert f"lifetime over: return {answered:.1f}, right answers {answered} of {answered}" in out
     titles = [title for title, _, _ in shown]
     assert sum("GO: was the target shown?" in title for title in titles) == answered
     assert any("right" in title for title in titles)
@@ -295,7 +295,7 @@ def test_play_takes_answers_to_cues(screen, call, answers):
 
 def test_play_lets_an_agent_answer_in_the_same_lifetime(screen, call):
     words = [word for word in SMALL if word not in ("--size", "7")]
-    assert call("maze", *words, "--env", "PlasticRL/CueReward-v0", "--lifetime", 13, "--out", "cues")[0] == 0
+    assert call("cue-reward", *words, "--lifetime", 13, "--out", "cues")[0] == 0
     keys, shown = screen
     keys += [*right_answers("PlasticRL/CueReward-v0", lifetime=13), None, None, "q"]
     code, out, error = call("play", "cues")

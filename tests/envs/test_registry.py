@@ -58,6 +58,7 @@ def test_what_an_env_offers(env_id):
     single, batch = gym.make(env_id).unwrapped, gym.make_vec(env_id, num_envs=2).unwrapped
     for env in (single, batch):
         assert isinstance(env, Measured)
+        assert {*env.digest(np.zeros((2, env.lifetime)))} == {*env.words().measures}
         assert isinstance(env, Playable)
         assert isinstance(env, Pictured) == ("Maze" in env_id)
     assert isinstance(batch, Resumable)

@@ -29,19 +29,12 @@ def plastic(env):
     return agent_of(env)
 
 
-def test_summary_of_a_few_hits_counted_by_hand():
+def test_a_summary_has_the_returns_and_what_the_environment_says(env):
     rewards = np.array([[0, 10, -0.1, 0, 10, 10], [0, 0, 0, 0, 0, -0.1], [0, 0, 10, 0, 0, 0]])
-    found = Lifetimes(rewards).summary()
+    found = Lifetimes(rewards).summary(env.unwrapped)
     assert found["return_mean"] == pytest.approx((29.9 - 0.1 + 10) / 3)
     assert found["return_std"] == pytest.approx(np.std([29.9, -0.1, 10]))
-    assert found["share_with_a_hit"] == pytest.approx(2 / 3)
-    assert found["steps_to_first_hit"] == pytest.approx((2 + 3) / 2)
-    assert found["steps_between_hits"] == pytest.approx((3 + 1) / 2)
-
-
-def test_without_hits_there_are_no_steps_to_them():
-    found = Lifetimes(np.zeros((2, 5))).summary()
-    assert (found["steps_to_first_hit"], found["steps_between_hits"]) == (None, None)
+    assert {*found} == {"return_mean", "return_std", *env.unwrapped.digest(rewards)}
 
 
 def test_lifetimes_are_the_mazes_own(plastic, env):

@@ -66,7 +66,7 @@ def test_text_by_hand(state):
     assert lines[:3] == ["  █··", "> ██·  target", "  ···"]
     assert lines[3] == "now: ██·"
     assert lines[4] == "trial 3   answers +-"
-    assert lines[5].startswith("step 14/50   return 0.0   hits 1 ")
+    assert lines[5].startswith("step 14/50   return 0.0   right answers 1 of 2 ")
     told = dataclasses.replace(state, cue=-1, told=True)
     assert "now: blank   answered yes: wrong" in cue_text(told)
     assert "now: GO\n" in cue_text(dataclasses.replace(state, cue=-1, go=True))

@@ -340,3 +340,13 @@ def test_the_longest_lifetime_can_be_lived():
     trial = env.dynamics.lives.trial[0]
     assert abs(trial[-1] - 100_000 / 6.5) < 200
     env.step(0)
+
+
+@pytest.mark.parametrize("task", [CueReward, CueAction])
+def test_a_digest_of_a_few_answers_counted_by_hand(task):
+    rewards = np.array([[0, -1, 1, 0, -1, 0, 1, 1], [1, -1, 1, 0, 0, 0, 0, 1]])
+    found = task().digest(rewards)
+    assert found["right_answers"] == pytest.approx(6 / 9)
+    assert found["right_answers_first_quarter"] == pytest.approx(1 / 3)
+    assert found["right_answers_last_quarter"] == 1.0
+    assert set(task().digest(rewards[:, 3:4]).values()) == {None}

@@ -261,3 +261,16 @@ def test_the_wrappers_of_make_pass_actions_of_all_kinds():
         assert type(reward) is float
         assert type(terminated) is type(truncated) is bool
         assert observation.dtype == np.float32
+
+
+def test_a_digest_of_a_few_hits_counted_by_hand():
+    rewards = np.array([[0, 10, -0.1, 0, 10, 10], [0, 0, 0, 0, 0, -0.1], [0, 0, 10, 0, 0, 0]])
+    found = GridMaze().digest(rewards)
+    assert found["share_with_a_hit"] == pytest.approx(2 / 3)
+    assert found["steps_to_first_hit"] == pytest.approx((2 + 3) / 2)
+    assert found["steps_between_hits"] == pytest.approx((3 + 1) / 2)
+
+
+def test_without_hits_there_are_no_steps_to_them():
+    found = GridMazeVector(2).digest(np.zeros((2, 5)))
+    assert found == {"share_with_a_hit": 0.0, "steps_to_first_hit": None, "steps_between_hits": None}
