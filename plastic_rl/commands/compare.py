@@ -12,7 +12,7 @@ comparison.png       median and quartiles against steps and against time
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,9 @@ import numpy as np
 import torch
 
 from plastic_rl.commands.environments import make_vec
-from plastic_rl.envs.protocols import Measured
+from plastic_rl.envs.protocols import Words
 from plastic_rl.errors import UsageError, UserError, option
+from plastic_rl.evaluation.agents import shown, words_of
 from plastic_rl.figures.curves import compared_curves
 from plastic_rl.files import write_csv, write_json
 from plastic_rl.modules import matching_hidden_size
@@ -38,7 +39,6 @@ from plastic_rl.training.session import Interruption
 
 CURVES, TABLE, FIGURE = "curves.csv", "agents.csv", "comparison.png"
 MARKS = (10_000_000, 30_000_000, 100_000_000)  # steps at which returns are reported
-LEVELS = (60, 150)  # final returns of the paper's plain and plastic networks (its fig. 6)
 COLUMNS = ("steps", "seconds", "return_mean")
 MAY_DIFFER = ("out", "agents", "seeds", "jobs")  # between two calls for the same folder
 
@@ -99,7 +99,8 @@ def compare(config: Compare) -> None:
     Raises:
         UserError: a run failed; the others were finished.
     """
-    sizes = hidden_sizes(config)
+    features, words = _look(config)
+    sizes = hidden_sizes(config, features)
     make_folder(config.out, "--out")
     _keep_settings(config)
     agents = dict.fromkeys(config.agents)
@@ -115,7 +116,7 @@ def compare(config: Compare) -> None:
         _job(config, agent, seed, sizes[agent]) for agent in AGENTS for seed in _seeds(config.out / agent)
     ]
     if done := [job for job in everything if job.run.is_finished]:
-        _report(config.out, done)
+        _report(config.out, done, words)
     if failed:
         logs = ", ".join(str(job.log) for job in failed)
         raise UserError(f"{len(failed)} of {len(jobs)} runs failed: see {logs}")
@@ -144,7 +145,7 @@ def _keep_settings(config: Compare) -> None:
     if folder.command != "compare":
         raise UsageError(f"--out {config.out} is a run of {folder.command}: name a new folder")
     # A setting newer than the folder had its default value.
-    begun_with = {"task": Compare.task, **asdict(type(config)()), **folder.config["run"]}
+    begun_with = {**asdict(type(config)()), "task": Compare.task, **folder.config["run"]}
     for name, value in settings.items():
         if (before := begun_with.get(name)) != value:
             found = "not given" if before is None else before
@@ -153,13 +154,20 @@ def _keep_settings(config: Compare) -> None:
             )
 
 
-def hidden_sizes(config: Compare) -> dict[str, int]:
-    """Return each agent's number of neurons: that of the plastic agent, or one that gives as many parameters."""
+def _look(config: Compare) -> tuple[int, Words | None]:
+    """Return the length of an observation, and what the results in this environment are called."""
     env = make_vec(config.env, 1, config.run_settings("plastic", 0).env_kwargs())
-    if not isinstance(env.unwrapped, Measured):
-        raise UsageError(f"--env {config.env} is not a maze of this package")
-    features = gym.spaces.flatdim(env.single_observation_space)
     env.close()
+    return gym.spaces.flatdim(env.single_observation_space), words_of(env)
+
+
+def hidden_sizes(config: Compare, features: int) -> dict[str, int]:
+    """Return each agent's number of neurons: that of the plastic agent, or one that gives as many parameters.
+
+    Args:
+        config: the comparison.
+        features: length of an observation.
+    """
 
     def core(agent: str, size: int) -> RecurrentCore:
         settings = config.run_settings(agent, 0).policy_kwargs() | {"hidden_size": size}
@@ -203,7 +211,7 @@ def _train(waiting: list[Job], at_a_time: int, interruption: Interruption) -> li
     return failed
 
 
-def _report(out: Path, jobs: Sequence[Job]) -> None:
+def _report(out: Path, jobs: Sequence[Job], words: Words | None) -> None:
     """Write and draw the curves, and print the table of results."""
     curves = {job: job.curve() for job in jobs}
     points = [
@@ -215,13 +223,12 @@ def _report(out: Path, jobs: Sequence[Job]) -> None:
     agents = list(dict.fromkeys(job.agent for job in jobs))
     groups = {agent: [job for job in jobs if job.agent == agent] for agent in agents}
     drawn = {agent: [_in_minutes(curves[job]) for job in group] for agent, group in groups.items()}
-    compared_curves(
-        out / FIGURE, drawn, ("environment steps", "minutes of training, one thread", "return per lifetime")
-    )
-    rows = {agent: _row(group, [curves[job] for job in group]) for agent, group in groups.items()}
+    labels = ("environment steps", "minutes of training, one thread", "return per lifetime")
+    compared_curves(out / FIGURE, drawn, labels, _levels(jobs, words))
+    rows = {agent: _row(group, [curves[job] for job in group], words) for agent, group in groups.items()}
     columns = ("agent", *next(iter(rows.values())))
     write_csv(out / TABLE, columns, [(agent, *row.values()) for agent, row in rows.items()])
-    print(f"\n{_as_table(rows)}\n")
+    print(f"\n{_as_table(rows, words, jobs[0].config.milestones)}\n")
     for what, name in {"curves": CURVES, "table": TABLE, "figure": FIGURE}.items():
         print(f"{what + ':':<8}{out / name}")
 
@@ -231,7 +238,14 @@ def _in_minutes(curve: Curve) -> Curve:
     return steps, seconds / 60, returns
 
 
-def _row(jobs: Sequence[Job], curves: Sequence[Curve]) -> dict[str, float | int | None]:
+def _levels(jobs: Sequence[Job], words: Words | None) -> dict[str, float]:
+    """What other play collects, by name: means over the runs, each of which has measured or computed it."""
+    names = {"random play": "random_return"} | ({} if words is None else {words.oracle: "oracle_return"})
+    summaries = [job.run.summary() for job in jobs]
+    return {title: float(np.mean([summary[name] for summary in summaries])) for title, name in names.items()}
+
+
+def _row(jobs: Sequence[Job], curves: Sequence[Curve], words: Words | None) -> dict[str, float | int | None]:
     """Results of an agent: medians over its seeds, and the lowest and highest final return."""
     summaries = [job.run.summary() for job in jobs]
 
@@ -246,17 +260,16 @@ def _row(jobs: Sequence[Job], curves: Sequence[Curve]) -> dict[str, float | int 
         "return": median("return_mean"),
         "lowest": min(returns),
         "highest": max(returns),
-        "share_of_oracle": _median([s["return_mean"] / s["oracle_return"] for s in summaries]),
-        "share_with_a_hit": median("share_with_a_hit"),
-        "steps_to_first_hit": median("steps_to_first_hit"),
-        "steps_between_hits": median("steps_between_hits"),
-        "env_steps_per_second": median("env_steps_per_second"),
     }
+    if words is not None:
+        row["share_of_oracle"] = _median([s["return_mean"] / (s["oracle_return"] or np.nan) for s in summaries])
+        row |= {name: median(name) for name in words.measures}
+    row["env_steps_per_second"] = median("env_steps_per_second")
     for mark in MARKS:
         if all(steps[-1] >= mark for steps, _, _ in curves):
             at = [float(np.interp(mark, steps, returns_)) for steps, _, returns_ in curves]
             row[f"return_at_{number(mark)}"] = _median(at)
-    for level in LEVELS:
+    for level in jobs[0].config.milestones:
         reached = [_first(curve, level) for curve in curves]
         row[f"steps_to_{level}"] = _median([None if one is None else one[0] for one in reached])
         row[f"minutes_to_{level}"] = _median([None if one is None else one[1] / 60 for one in reached])
@@ -276,19 +289,23 @@ def _median(values: Sequence[float | None]) -> float | None:
     return found if np.isfinite(found) else None
 
 
-def _as_table(rows: dict[str, dict[str, Any]]) -> str:
-    level = LEVELS[-1]
-    lines = [["", "neurons", "parameters", "return", "lowest - highest", "of the oracle", "with a hit", "first hit",
-             "next hits", f"minutes to {level}"]]  # fmt: skip
-    for agent, row in rows.items():
-        lines.append([
-            agent, f"{row['neurons']}", f"{row['parameters']:,}", _short(row["return"]),
-            f"{row['lowest']:.1f} - {row['highest']:.1f}", f"{row['share_of_oracle']:.1%}",
-            _short(row["share_with_a_hit"], ".0%"), _short(row["steps_to_first_hit"]),
-            _short(row["steps_between_hits"]),
-            _short(row[f"minutes_to_{level}"]),
-        ])  # fmt: skip
-    return table(lines)
+def _as_table(rows: dict[str, dict[str, Any]], words: Words | None, milestones: Sequence[float]) -> str:
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "neurons": lambda row: f"{row['neurons']}",
+        "parameters": lambda row: f"{row['parameters']:,}",
+        "return": lambda row: _short(row["return"]),
+        "lowest - highest": lambda row: f"{row['lowest']:.1f} - {row['highest']:.1f}",
+    }
+    if words is not None:
+        columns[f"of the {words.oracle}"] = lambda row: _short(row["share_of_oracle"], ".1%")
+        columns |= {measure.title: partial(_measured, name, words) for name, measure in words.measures.items()}
+    if milestones:
+        columns[f"minutes to {milestones[-1]}"] = lambda row: _short(row[f"minutes_to_{milestones[-1]}"])
+    return table([["", *columns], *([agent, *(cell(row) for cell in columns.values())] for agent, row in rows.items())])
+
+
+def _measured(name: str, words: Words, row: dict[str, Any]) -> str:
+    return shown(row[name], words, name)
 
 
 def _short(value: float | None, form: str = ".1f") -> str:

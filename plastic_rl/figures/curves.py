@@ -29,24 +29,17 @@ def learning_curve(
     # A line through a single point would be invisible.
     axes.plot(x, y, color=BLUE, linewidth=2, marker="o" if len(x) < 3 else None)
     right = max(x.max() if len(x) else 0, 1)
-    # The labels of the levels are over the last part of the curve, each on the side where the curve is not.
-    last = y[x > 0.7 * right]
-    decimals = 1 if np.ptp([0, *y, *levels.values()]) > 10 else 4  # more would be invisible
-    for name, level in levels.items():
-        label = f"{name} {number(round(level, decimals))}"
-        axes.axhline(level, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
-        below = max(last - level, default=0.0) > max(level - last, default=0.0)
-        axes.annotate(
-            label, (right, level), textcoords="offset points", xytext=(-2, -4 if below else 4),
-            ha="right", va="top" if below else "bottom", color=FAINT, fontsize=9,
-        )  # fmt: skip
+    _draw_levels(axes, levels, right, [(x, y)])
     axes.set_title(title, color=INK, fontsize=11, loc="left")
     dress(axes, right, labels)
     save(figure, path)
 
 
 def compared_curves(
-    path: Path, groups: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]], labels: tuple[str, str, str]
+    path: Path,
+    groups: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]],
+    labels: tuple[str, str, str],
+    levels: Mapping[str, float],
 ) -> None:
     """Draw groups of curves against two measures of effort, side by side: the median, and the quartiles as a band.
 
@@ -55,11 +48,13 @@ def compared_curves(
         groups: curves by the name of their group; a curve is two efforts and a result, one-dimensional and of the same
             length.
         labels: labels of the two efforts and of the result.
+        levels: results to compare with, by name, drawn as horizontal lines.
     """
     figure = new_figure(11, 4.4)
     for effort, axes in enumerate(figure.subplots(1, 2, sharey=True)):
         chosen = {name: [(curve[effort], curve[2]) for curve in curves] for name, curves in groups.items()}
         right = _draw_groups(axes, chosen, log=False)
+        _draw_levels(axes, levels, right, list(itertools.chain(*chosen.values())))
         dress(axes, right, (labels[effort], labels[2] if effort == 0 else ""))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False, labelcolor=INK)
     save(figure, path)
@@ -85,6 +80,30 @@ def curves_of_groups(
     if len(groups) > 1:
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False, labelcolor=INK)
     save(figure, path)
+
+
+def _draw_levels(
+    axes: Any, levels: Mapping[str, float], right: float, curves: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Draw horizontal lines, with labels over the last part of the curves, each on the side where the curves are not.
+
+    Args:
+        axes: of the figure.
+        levels: heights of the lines, by name.
+        right: right end of the axes.
+        curves: that are drawn there.
+    """
+    last = np.concatenate([y[x > 0.7 * right] for x, y in curves])
+    heights = [0, *itertools.chain(*(y for _, y in curves)), *levels.values()]
+    decimals = 1 if np.ptp(heights) > 10 else 4  # more would be invisible
+    for name, level in levels.items():
+        label = f"{name} {number(round(level, decimals))}"
+        axes.axhline(level, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        below = max(last - level, default=0.0) > max(level - last, default=0.0)
+        axes.annotate(
+            label, (right, level), textcoords="offset points", xytext=(-2, -4 if below else 4),
+            ha="right", va="top" if below else "bottom", color=FAINT, fontsize=9,
+        )  # fmt: skip
 
 
 def _draw_groups(axes: Any, groups: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], log: bool) -> float:

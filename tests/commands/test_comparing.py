@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from plastic_rl.commands.compare import MARKS, MAY_DIFFER, _first, _median, hidden_sizes
+from plastic_rl.modules.controls import count_parameters
+from plastic_rl.modules.cores import CoreSettings
 from plastic_rl.runs.agents import load_agent
 from plastic_rl.settings import AGENTS, COMPARISONS
 
@@ -26,16 +28,41 @@ def rows_of(path):
 
 
 def test_controls_have_as_many_neurons_or_as_many_parameters():
-    sizes = hidden_sizes(COMPARISONS["maze"]())
+    sizes = hidden_sizes(COMPARISONS["maze"](), 15)
     assert set(sizes) == set(AGENTS)
-    assert {name for name, size in sizes.items() if size == 100} == {
-        "plastic", "oja", "clip", "shared", "rnn", "memoryless",
-    }  # fmt: skip
+    assert {name for name, size in sizes.items() if size != 100} == {"rnn-wide", "lstm", "gru"}
     # 15 features of the maze: 15 * N + N * N weights, N biases more, and for the plastic network N * N coefficients.
     plastic = 15 * 100 + 100 + 2 * 100 * 100 + 1
     wide, lstm = sizes["rnn-wide"], sizes["lstm"]
     assert abs(15 * wide + wide * wide + 2 * wide - plastic) < 3 * wide
     assert abs(4 * (15 * lstm + lstm * lstm + 2 * lstm) - plastic) < 4 * 3 * lstm
+
+
+@pytest.mark.parametrize("task", COMPARISONS)
+def test_all_agents_have_as_many_parameters_if_asked_to(task):
+    config = COMPARISONS[task](match_parameters=True, hidden_size=60)
+    sizes = hidden_sizes(config, 26)
+    assert sizes["plastic"] == sizes["oja"] == sizes["clip"] == 60
+    assert sizes["plastic-lstm"] < sizes["lstm"] < 60 < sizes["rnn"] == sizes["rnn-wide"] < sizes["memoryless"]
+    counts = {}
+    for agent, size in sizes.items():
+        settings = config.run_settings(agent, 0).policy_kwargs() | {"hidden_size": size}
+        counts[agent] = count_parameters(CoreSettings(**settings).build(26))
+    assert all(abs(count - counts["plastic"]) < 0.03 * counts["plastic"] for count in counts.values()), counts
+
+
+@pytest.mark.parametrize("task", COMPARISONS)
+def test_agents_are_what_they_are_named_after_in_every_task(task):
+    config = COMPARISONS[task]()
+    for agent in AGENTS:
+        run = config.run_settings(agent, 0)
+        assert run.command == task
+        if run.core.startswith("plastic"):
+            expected = {"plastic": "hebb", "shared": "hebb", "oja": "oja"}.get(agent, "clip")
+            assert (run.rule, bool(run.modulation)) == (
+                expected,
+                agent in ("simple", "retroactive", "retroactive-lstm"),
+            )
 
 
 def test_every_agent_differs_from_the_plastic_one_in_what_it_is_named_after():
@@ -46,7 +73,8 @@ def test_every_agent_differs_from_the_plastic_one_in_what_it_is_named_after():
     assert (first.seed, first.threads, first.core) == (3, 1, "plastic")
     for agent, differs in AGENTS.items():
         run = config.run_settings(agent, 3).to_json()
-        assert {name: value for name, value in run.items() if value != first.to_json()[name]} == differs
+        expected = {name: value for name, value in differs.items() if value != first.to_json()[name]}
+        assert {name: value for name, value in run.items() if value != first.to_json()[name]} == expected
 
 
 def test_the_papers_learning_rate_does_not_fall():
@@ -115,6 +143,31 @@ def test_a_comparison_goes_on_and_ends_with_a_figure(call, refused, tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("--task", "cue-reward", "--lifetime", 12), ["right_answers", "share_of_oracle"]),
+        (("--task", "cue-action", "--cues", 2, "--meetings", 1), ["right_answers", "share_of_oracle"]),
+        (("--env", "odd_envs:Odd/Plain-v0"), []),
+    ],
+)
+def test_comparisons_in_other_tasks(call, here, words, names):
+    small = ["--steps", 400, "--log-every", 100, "--eval-episodes", 4, "--hidden-size", 6]
+    if "--env" in words:
+        small[1] = 8000
+    agents = ["retroactive", "rnn"]
+    code, said, error = call("compare", *words, *small, "--seeds", 1, "--agents", *agents, "--out", "comparison")
+    assert code == 0, (said, error, *(path.read_text() for path in here.glob("comparison/*/*.log")))
+    rows = rows_of(here / "comparison/agents.csv")
+    assert [row["agent"] for row in rows] == agents
+    assert [name for name in rows[0] if name in ("right_answers", "share_of_oracle", "share_with_a_hit")] == names[::-1]
+    assert ("of the ideal observer" in said) == bool(names)
+    assert "minutes to" not in said
+    assert (here / "comparison/comparison.png").exists()
+    summary = json.loads((here / "comparison/retroactive/seed-0/config.json").read_text())
+    assert summary["run"]["modulation"] == "retroactive"
+
+
 def test_a_comparison_keeps_its_settings(refused, call, tmp_path):
     out = tmp_path / "comparison"
     words = ["compare", "--out", out, *SMALL, "--seeds", 1, "--agents", "memoryless"]
@@ -122,10 +175,13 @@ def test_a_comparison_keeps_its_settings(refused, call, tmp_path):
     error = refused(*words, "--learning-rate", 1, code=2)
     assert f"--learning-rate is 1.0, but in {out} it is not given" in error
     config = json.loads((out / "config.json").read_text())
-    del config["run"]["wall_penalty"]  # a folder that is older than the setting
+    for name in ("wall_penalty", "task", "match_parameters"):
+        del config["run"][name]  # a folder that is older than these settings
     (out / "config.json").write_text(json.dumps(config))
     assert call(*words)[0] == 0
     assert f"--wall-penalty is 0.0, but in {out} it is 0.1" in refused(*words, "--wall-penalty", 0, code=2)
+    error = refused("compare", "--task", "cue-reward", "--out", out, code=2)
+    assert f"--task is cue-reward, but in {out} it is maze" in error
     assert "--out" in refused("compare", "--out", out / "memoryless", *SMALL, code=2)
     assert "holds" in refused("maze", "--out", out, code=2)
 
@@ -187,9 +243,12 @@ def test_a_run_that_fails_does_not_stop_the_others(refused, tmp_path):
 
 def test_a_comparison_that_cannot_be_leaves_nothing(refused, tmp_path):
     out = tmp_path / "comparison"
-    assert "is not a maze of this package" in refused("compare", "--out", out, "--env", "CartPole-v1", code=2)
+    assert "unknown agent 'bee': expected one of plastic, " in refused("compare", "--agents", "bee", code=2)
+    assert "unknown preset 'paper'" in refused("compare", "--task", "cue-action", "--preset", "paper", code=2)
+    assert "cues is 1: expected 2" in refused("compare", "--out", out, "--task", "cue-reward", "--cues", 1, code=2)
+    assert "`Nowhere` doesn't exist" in refused("compare", "--out", out, "--env", "Nowhere-v0", code=2)
     assert "size is 4: expected an odd" in refused("compare", "--out", out, "--size", 4, code=2)
     assert "--seeds is 0: expected at least 1" in refused("compare", "--out", out, "--seeds", 0, code=2)
-    short = "--steps is 7999: expected at least 8000, one lifetime in each of 32 mazes"
+    short = "--steps is 7999: expected at least 8000, one lifetime in each of 32 environments"
     assert short in refused("compare", "--out", out, "--steps", 7999, code=2)
     assert not out.exists()
