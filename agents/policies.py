@@ -202,6 +202,15 @@ class PlasticPolicy(ActorCriticPolicy):
         return self._modulator.given(torch.as_tensor(signal))
 
     @property
+    def modulation_range(self) -> tuple[float, float]:
+        """The least and the greatest M that the core can compute.
+
+        Raises:
+            ValueError: the core modulates nothing.
+        """
+        return self._modulator.range
+
+    @property
     def _modulator(self) -> Modulator:
         if not isinstance(self.core, PlasticRecurrent) or self.core.modulator is None:
             raise ValueError(f"this {type(self.core).__name__} has no modulation: check is_modulated first")
@@ -276,8 +285,28 @@ class PlasticPolicy(ActorCriticPolicy):
         """
         if not self.is_plastic:
             raise ValueError(f"{type(self.core).__name__} has no plastic connections: check is_plastic first")
+        return self._times_alpha(state.trace)
+
+    @property
+    def is_retroactive(self) -> bool:
+        """Whether the modulation is retroactive; then the state has an eligibility trace."""
+        return self.is_modulated and self._modulator.kind == "retroactive"
+
+    def eligible_weights(self, state: State) -> np.ndarray:
+        """Return what the signal can add to the plastic part, ``alpha * eligibility``, ``(B, N, N)``.
+
+        A step adds M times that, within the bound of the trace.
+
+        Raises:
+            ValueError: the modulation is not retroactive.
+        """
+        if not self.is_retroactive:
+            raise ValueError(f"this {type(self.core).__name__} has no eligibility trace: check is_retroactive first")
+        return self._times_alpha(state.eligibility)
+
+    def _times_alpha(self, matrices: np.ndarray) -> np.ndarray:
         (layer,) = plastic_layers(self.core)
-        return layer.alpha.numpy(force=True) * state.trace
+        return layer.alpha.numpy(force=True) * matrices
 
 
 def _to_arrays(state: Any) -> State:

@@ -97,8 +97,8 @@ def draw_figures(
         pygame.draw.rect(canvas, BLUE, done, border_radius=bar.height)
     for place, name, value in figures:
         left = area.left + round(place * area.width)
-        canvas.blit(draw_text(pygame, name, 12 * unit, FAINT), (left, area.top + round(20 * unit)))
-        canvas.blit(draw_text(pygame, value, 23 * unit, INK), (left, area.top + round(37 * unit)))
+        canvas.blit(draw_text(pygame, name, 16 * unit, FAINT), (left, area.top + round(17 * unit)))
+        canvas.blit(draw_text(pygame, value, 26 * unit, INK), (left, area.top + round(37 * unit)))
 
 
 def captioned(frame: Frame, name: str, value: str) -> Frame:

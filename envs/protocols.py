@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from plastic_rl.envs.drawing import Frame
-    from plastic_rl.envs.maze.pictures import MazeState
 
 __all__ = ["Measure", "Measured", "Pictured", "Playable", "Resumable", "Shown", "Snapshot", "Words"]
 
@@ -81,15 +80,6 @@ class Measured(Protocol):
         ...
 
 
-@runtime_checkable
-class Pictured(Protocol):
-    """A maze, which the viewer draws itself, at the size that it needs."""
-
-    def maze_state(self) -> "MazeState":
-        """Return what a picture shows now."""
-        ...
-
-
 class Snapshot(Protocol):
     """A moment of a lifetime; it does not change when the environment goes on."""
 
@@ -104,6 +94,21 @@ class Snapshot(Protocol):
         ...
 
     @property
+    def misses(self) -> int:
+        """How often it was not: wrong answers; 0 where nothing can go wrong."""
+        ...
+
+    @property
+    def outcomes(self) -> tuple[str, str]:
+        """What a hit and a miss are called; "" for a miss where there is none."""
+        ...
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """What each action means, in a word; pictures have arrows for up, right, down and left."""
+        ...
+
+    @property
     def prompt(self) -> str:
         """What to tell a person who plays, in a few words."""
         ...
@@ -113,8 +118,13 @@ class Snapshot(Protocol):
         """Whether the next action matters; if not, play goes on by itself with action 0."""
         ...
 
-    def picture(self, shown: Shown = "everything") -> "Frame":
-        """Return an RGB picture, uint8 of shape (height, width, 3)."""
+    def picture(self, shown: Shown = "everything", width: int = ...) -> "Frame":
+        """Return an RGB picture, uint8 of shape (height, width, 3).
+
+        Args:
+            shown: what to show.
+            width: approximate width in pixels without the margins; by default that of a slide, ``TARGET_WIDTH``.
+        """
         ...
 
     def text(self) -> str:
@@ -123,7 +133,16 @@ class Snapshot(Protocol):
 
 
 @runtime_checkable
-class Playable(Protocol):
+class Pictured(Protocol):
+    """An environment that the viewer can draw at the size that it needs, and whose hits it can mark."""
+
+    def snapshot(self) -> Snapshot:
+        """Return the present moment."""
+        ...
+
+
+@runtime_checkable
+class Playable(Pictured, Protocol):
     """An environment that a person can play with a keyboard."""
 
     def keys(self) -> Mapping[str, int]:
@@ -132,10 +151,6 @@ class Playable(Protocol):
 
     def keys_help(self) -> str:
         """Return in words what the keys do."""
-        ...
-
-    def snapshot(self) -> Snapshot:
-        """Return the present moment."""
         ...
 
 

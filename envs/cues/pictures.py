@@ -88,6 +88,16 @@ class CueState:
         return f"right answers {self.hits} of {len(self.right)}"
 
     @property
+    def misses(self) -> int:
+        """Wrong answers."""
+        return len(self.right) - sum(self.right)
+
+    @property
+    def outcomes(self) -> tuple[str, str]:
+        """What hits and misses are called."""
+        return "right answer", "wrong answer"
+
+    @property
     def awaits_action(self) -> bool:
         """Whether the next action counts."""
         return self.go
@@ -104,9 +114,9 @@ class CueState:
         """The result of the last answer; "" if there is none yet."""
         return ("right" if self.right[-1] else "wrong") if self.right else ""
 
-    def picture(self, shown: Shown = "everything") -> Frame:
+    def picture(self, shown: Shown = "everything", width: int = TARGET_WIDTH) -> Frame:
         """Draw what is observed now, also the cues that were shown so far, or everything."""
-        return draw_cues(self, shown)
+        return draw_cues(self, shown, width)
 
     def text(self) -> str:
         """Return the state as text."""

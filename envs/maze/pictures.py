@@ -76,6 +76,21 @@ class MazeState:
         return f"hits {self.hits}"
 
     @property
+    def misses(self) -> int:
+        """None: nothing can go wrong."""
+        return 0
+
+    @property
+    def outcomes(self) -> tuple[str, str]:
+        """What a hit is called."""
+        return "goal reached", ""
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """The moves."""
+        return "up", "right", "down", "left"
+
+    @property
     def prompt(self) -> str:
         """What to tell a person who plays."""
         reached = len(self.trail) > 1 and len(self.trail[-1]) == 1
@@ -86,11 +101,12 @@ class MazeState:
         """Whether the next action matters; every move does."""
         return True
 
-    def picture(self, shown: Shown = "everything") -> Frame:
+    def picture(self, shown: Shown = "everything", width: int = TARGET_WIDTH) -> Frame:
         """Draw the maze: the field of view alone, the whole maze without its goal, or everything."""
+        cell = max(4, round(width / len(self.walls)))
         if shown == "observed":
-            return draw_view(self)
-        return draw_maze(self if shown == "everything" else replace(self, goal=None))
+            return draw_view(self, cell)
+        return draw_maze(self if shown == "everything" else replace(self, goal=None), cell)
 
     def text(self) -> str:
         """Return the maze as text."""
@@ -286,11 +302,11 @@ def _draw_strip(pygame: ModuleType, canvas: Any, state: MazeState, area: Any, si
     unit = area.width / TARGET_WIDTH
     figures = (
         (0.0, "STEP", f"{state.step} / {state.lifetime}"),
-        (0.27, "RETURN", tenths(state.total_reward)),
-        (0.48, "HITS", f"{state.hits}"),
+        (0.28, "RETURN", tenths(state.total_reward)),
+        (0.5, "HITS", f"{state.hits}"),
     )
     draw_figures(pygame, canvas, area, state.step / state.lifetime, figures)
-    _draw_legend(pygame, canvas, area.move(round(0.66 * area.width), round(19 * unit)), unit, signs)
+    _draw_legend(pygame, canvas, area.move(round(0.655 * area.width), round(17 * unit)), unit, signs)
 
 
 def _draw_legend(pygame: ModuleType, canvas: Any, area: Any, unit: float, signs: "Signs") -> None:
@@ -303,7 +319,7 @@ def _draw_legend(pygame: ModuleType, canvas: Any, area: Any, unit: float, signs:
         draw(pygame, tile, big)
         top = area.top + round(20 * unit * line)
         canvas.blit(pygame.transform.smoothscale(tile, (max(1, sign), max(1, sign))), (area.left, top))
-        words = draw_text(pygame, name, 13 * unit, FAINT)
+        words = draw_text(pygame, name, 15.5 * unit, FAINT)
         canvas.blit(words, (area.left + round(1.6 * sign), top + (sign - words.get_height()) // 2))
 
 

@@ -86,6 +86,11 @@ class Modulator(nn.Module):
         signal = self.signal.to(self.weight).expand(steps, batch_size)
         return Modulation(None, None, self.kind, self.nonlinearity, self.gain, self.offset, signal)
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest signal that can be computed."""
+        return (0.0, 1.0) if self.nonlinearity == "sigmoid" else (-1.0, 1.0)
+
     @contextmanager
     def given(self, signal: Tensor | float) -> Iterator[None]:
         """Give the signal for a while, in place of the one that the network computes.

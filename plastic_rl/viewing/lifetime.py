@@ -10,8 +10,8 @@ import torch
 from gymnasium import spaces
 
 from plastic_rl.agents import RecurrentAgent
-from plastic_rl.envs.protocols import Pictured
-from plastic_rl.viewing.panel import Kind, Mind, Scales
+from plastic_rl.envs.protocols import Pictured, Snapshot
+from plastic_rl.viewing.mind import Mind, Scales
 
 LONGEST_REHEARSAL = 1000  # steps
 
@@ -38,15 +38,17 @@ class Lifetime:
         self._activity: list[np.ndarray] = []
         self._values: list[float] = []
         self._strengths: list[float] = []
+        self._modulation: list[float] = []
         self._hits: list[int] = []
+        self._misses: list[int] = []
         self._plastic: np.ndarray | None = None
+        self._eligibility: np.ndarray | None = None
         self._decided = np.zeros(0)
         self._chosen: int | None = None
 
     def __iter__(self) -> Iterator["Lifetime"]:
         """Play the lifetime; yield this object at each stop."""
         observation, _ = self.env.reset(seed=self.seed)
-        maze, hits = self.env.unwrapped, 0
         state: Any = None
         start, over = np.ones(1, bool), False
         while not over:
@@ -56,9 +58,7 @@ class Lifetime:
             yield self
             observation, _, terminated, truncated, _ = self.env.step(action)
             start, over = np.zeros(1, bool), bool(terminated or truncated)
-            if isinstance(maze, Pictured) and maze.maze_state().hits > hits:
-                hits += 1
-                self._hits.append(len(self._values))
+            self._mark()
         self._chosen = None
         yield self
 
@@ -81,6 +81,10 @@ class Lifetime:
         if policy.is_plastic:
             self._plastic = policy.plastic_weights(state)[0]
             self._strengths.append(float(np.abs(self._plastic).mean()))
+        if policy.is_modulated:
+            self._modulation.append(float(policy.modulation(state)[0]))
+        if policy.is_retroactive:
+            self._eligibility = policy.eligible_weights(state)[0]
         space = self.agent.action_space
         if isinstance(space, spaces.Discrete):
             self._decided, self._chosen = decided[0], int(action - space.start)
@@ -88,9 +92,22 @@ class Lifetime:
             low, high = space.low.ravel(), space.high.ravel()
             self._decided = np.clip((2 * decided[0] - low - high) / (high - low), -1, 1)
 
+    def _mark(self) -> None:
+        """Record whether the next observation is the first after a hit or a miss."""
+        now = self._now
+        if now is not None:
+            for steps, count in ((self._hits, now.hits), (self._misses, now.misses)):
+                steps += [len(self._values)] * (count - len(steps))
+
+    @property
+    def _now(self) -> Snapshot | None:
+        """The present moment of the environment, if it tells."""
+        return self.env.unwrapped.snapshot() if isinstance(self.env.unwrapped, Pictured) else None
+
     @property
     def mind(self) -> Mind:
         """What the network is doing now."""
+        now, policy = self._now, self.agent.policy
         return Mind(
             activity=np.array(self._activity),
             plastic=self._plastic,
@@ -98,15 +115,17 @@ class Lifetime:
             values=tuple(self._values),
             actions=self._decided,
             chosen=self._chosen,
-            kind=self._kind(),
+            signed=isinstance(self.agent.action_space, spaces.Box),
+            names=() if now is None else now.actions,
+            counts=now is None or now.awaits_action,
             hits=tuple(self._hits),
+            misses=tuple(self._misses),
+            outcomes=("", "") if now is None else now.outcomes,
+            eligibility=self._eligibility,
+            modulation=tuple(self._modulation),
+            modulation_range=policy.modulation_range if policy.is_modulated else (-1.0, 1.0),
             frozen=self._is_frozen,
         )
-
-    def _kind(self) -> Kind:
-        if isinstance(self.agent.action_space, spaces.Box):
-            return "continuous"
-        return "moves" if isinstance(self.env.unwrapped, Pictured) else "choices"
 
 
 def rehearse(agent: RecurrentAgent, env: gym.Env, seed: int, deterministic: bool = False) -> Scales:

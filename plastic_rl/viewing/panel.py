@@ -1,177 +1,30 @@
 """A picture of an agent's network at work, which stands beside a picture of the environment.
 
 It shows the plastic part of every connection as a heat map, the activity of the neurons, the probabilities of the next
-action, and how the value estimate and the plasticity have changed over the lifetime.
+action, and how the value estimate and the plasticity have changed over the lifetime. If the network modulates its own
+plasticity it also shows the modulatory signal, and with retroactive modulation the eligibility trace.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from plastic_rl.envs.drawing import (
-    AMBER,
-    BLUE,
-    FAINT,
-    FLOOR,
-    GRID,
-    INK,
-    PAPER,
-    RED,
-    TARGET_WIDTH,
-    Color,
-    Frame,
-    as_frame,
-    draw_text,
-    load_pygame,
-    margins,
-)
+from plastic_rl.envs.drawing import AMBER, BLUE, FAINT, GRID, INK, Color, Frame
 from plastic_rl.text import tenths
+from plastic_rl.viewing.canvas import TITLE, WORDS, Canvas
+from plastic_rl.viewing.charts import FOOTER, HIT, MISS, Curve, draw_curve, write_steps
+from plastic_rl.viewing.heat import HeatMap, heat, whole_side
+from plastic_rl.viewing.mind import Floats, Mind, Scales
 
-Kind = Literal["moves", "choices", "continuous"]
-Floats = npt.NDArray[np.floating[Any]]
-
-# Shades on either side of zero. More could not be told apart and would make a GIF larger.
-SHADES = 5
-LEAST, MOST = BLUE, RED
-# A connection keeps its shade until its value is this many shades away. With 0.5 it would flicker.
-_STAY = 0.8
+HEIGHT = 630  # of a panel in units: all lengths below are given for that height
+MAP, SMALL_MAP = 416, 264  # side of one heat map, and of each of two
+MARGIN, _LEFT, _BOTTOM = 22, 11, 506  # the bottom of the heat maps is that of the maze beside them
+_BETWEEN_MAPS, _BETWEEN_COLUMNS, _COLUMN = 32, 38, 262
 _LIGHT_BLUE: Color = (168, 193, 247)
-_HIT: Color = (241, 180, 165)
-# Directions of the maze's actions (up, right, down, left) on the screen: x and y.
-_ARROWS = ((0, -1), (1, 0), (0, 1), (-1, 0))
-# Lines are drawn this many times too large. It is a power of two: then scaling down keeps the background colour.
-_FINER = 4
+# Directions on the screen, x and y, of actions with these names.
+_ARROWS = {"up": (0, -1), "right": (1, 0), "down": (0, 1), "left": (-1, 0)}
 MOST_ACTIONS = 8  # with more actions, none is shown
-
-
-@dataclass(frozen=True, eq=False)
-class Mind:
-    """Everything that a picture of a network shows. T actions have been chosen; the last one has not been taken yet.
-
-    Attributes:
-        activity: activity of the neurons at each step, shape (T, N).
-        plastic: the present alpha * trace, (N, N) by [from, to], or None for a network without plasticity.
-        strengths: mean of abs(alpha * trace) at each step, (T,); empty without plasticity.
-        values: value estimate at each step, (T,).
-        actions: probability of each action, from 0 to 1, or means of continuous actions, from -1 to 1; shape (A,). The
-            picture leaves them out if there are none or too many.
-        chosen: the next action, or None if the lifetime is over or actions are continuous.
-        kind: kind of the actions: the four moves of a maze, other choices, or continuous numbers.
-        hits: steps at which the goal of a maze was reached.
-        frozen: whether the trace is frozen.
-    """
-
-    activity: Floats
-    plastic: Floats | None
-    strengths: Sequence[float]
-    values: Sequence[float]
-    actions: Floats
-    chosen: int | None
-    kind: Kind
-    hits: Sequence[int]
-    frozen: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Scales:
-    """What all pictures of a lifetime have in common, found in a lifetime that is not shown.
-
-    Attributes:
-        order: order of the neurons, (N,); neurons that are active together stand together.
-        plastic: absolute value of the plastic part that has the full colour.
-        values: lowest and highest value estimate; the range includes zero.
-        strength: highest strength.
-        steps: number of the last step of a lifetime, counted from 0.
-    """
-
-    order: npt.NDArray[np.int64]
-    plastic: float
-    values: tuple[float, float]
-    strength: float
-    steps: int
-
-    @classmethod
-    def of(cls, mind: Mind) -> "Scales":
-        """Return the scales that suit a whole lifetime."""
-        activity = mind.activity.astype(np.float64)
-        # First principal direction of the activity: the trace, a running mean of its products, grows along it.
-        _, directions = np.linalg.eigh(activity.T @ activity)
-        return cls(
-            order=np.argsort(directions[:, -1], kind="stable"),
-            plastic=1.0 if mind.plastic is None else _round(float(np.percentile(np.abs(mind.plastic), 98))),
-            values=(min(0.0, *mind.values), max(0.0, *mind.values)),
-            strength=max(mind.strengths, default=0.0),
-            steps=max(1, len(mind.values) - 1),
-        )
-
-
-def _round(number: float) -> float:
-    """Round up to a number with a single digit: 0.1, 0.2, ..., 1, 2, ..."""
-    if not 1e-30 < number < 1e30:
-        return 1.0
-    power = 10.0 ** np.floor(np.log10(number))
-    return float(f"{np.ceil(number / power - 1e-9) * power:.1g}")
-
-
-def colored(shades: npt.NDArray[np.integer[Any]]) -> Frame:
-    """Return the colours of shades from -SHADES to SHADES; zero is white.
-
-    Returns:
-        uint8 of shape ``(*shades.shape, 3)``.
-    """
-    share = np.arange(-SHADES, SHADES + 1)[:, None] / SHADES
-    tint = np.where(share > 0, MOST, LEAST) - np.array(255)
-    return np.round(255 + np.abs(share) * tint).astype(np.uint8)[shades + SHADES]
-
-
-SCALE = colored(np.arange(-SHADES, SHADES + 1))
-
-
-def shrunk(numbers: Floats, height: int, width: int) -> Floats:
-    """Scale a matrix down to at most this size; each new cell is the mean of the area that it covers."""
-    rows, columns = numbers.shape
-    if rows > height:
-        numbers = _areas(rows, height) @ numbers
-    if columns > width:
-        numbers = numbers @ _areas(columns, width).T
-    return numbers
-
-
-def enlarged(picture: Frame, height: int, width: int) -> Frame:
-    """Scale a picture up to this size with sharp edges."""
-    down, across = (np.arange(new) * old // new for old, new in zip(picture.shape, (height, width), strict=False))
-    return picture[down][:, across]
-
-
-def _areas(old: int, new: int) -> Floats:
-    """Return the share of each of ``old`` cells in each of ``new`` cells of the same total length, (new, old)."""
-    edges = np.arange(new + 1, dtype=np.float32) * (old / new)
-    low, high = edges[:-1, None], edges[1:, None]
-    cells = np.arange(old)
-    overlap = np.clip(np.minimum(high, cells + 1) - np.maximum(low, cells), 0, None)
-    return overlap / overlap.sum(axis=1, keepdims=True)
-
-
-def fitted(picture: Frame, height: int, most: int) -> Frame:
-    """Scale a picture of any environment so that it fits beside a panel.
-
-    Returns:
-        RGB picture, uint8 of shape (height, width, 3), with a width of at most ``most``.
-    """
-    pygame = load_pygame()
-    margin = round(0.035 * height)
-    tall, wide, _ = picture.shape
-    scale = min((height - 2 * margin) / tall, (most - 2 * margin) / wide)
-    size = max(1, round(wide * scale)), max(1, round(tall * scale))
-    canvas = pygame.Surface((size[0] + 2 * margin, height))
-    canvas.fill(PAPER)
-    shown = pygame.image.frombuffer(picture.tobytes(), (wide, tall), "RGB")
-    canvas.blit(pygame.transform.smoothscale(shown, size), (margin, (height - size[1]) // 2))
-    return as_frame(canvas)
+_LONGEST_NAME = 6  # of an action; longer ones are cut off
 
 
 class Panel:
@@ -179,201 +32,166 @@ class Panel:
 
     Args:
         scales: what the pictures have in common.
-        side: side in pixels of the maze that they stand beside.
+        height: in pixels.
     """
 
-    def __init__(self, scales: Scales, side: int = TARGET_WIDTH) -> None:
-        self.scales, self.side = scales, side
-        self.unit = side / TARGET_WIDTH
-        self.margin, strip = margins(side)
-        room, count = round(0.86 * side), len(scales.order)
-        # Whole pixels per neuron, unless that would waste much of the room.
-        self.map = room - room % count if room % count < 0.15 * room else room
-        self.column = round(0.43 * side)
-        self.left = self.margin // 2
-        self.right = self.left + self.map + round(1.6 * self.margin)
-        width, height = self.right + self.column + self.margin, side + 3 * self.margin + strip
-        self.size = (width + width % 2, height + height % 2)
-        self._shades: npt.NDArray[np.int64] | None = None
+    def __init__(self, scales: Scales, height: int = HEIGHT) -> None:
+        self.scales = scales
+        self.unit = height / HEIGHT
+        count, u = len(scales.order), self._u
+        two = scales.eligibility is not None
+        self.map = whole_side(u(SMALL_MAP if two else MAP), count)
+        self.left, self.bottom = u(_LEFT), u(_BOTTOM)
+        self.second = self.left + self.map + u(_BETWEEN_MAPS)  # left end of the second heat map
+        self.end = (self.second if two else self.left) + self.map  # right end of the heat maps
+        self.right = self.end + u(_BETWEEN_COLUMNS)
+        width = self.right + u(_COLUMN) + u(MARGIN)
+        self.size = (width + width % 2, height)
+        self._plastic_map, self._eligibility_map = HeatMap(self.map), HeatMap(self.map)
 
     def draw(self, mind: Mind) -> Frame:
         """Draw a picture.
 
         Returns:
-            RGB picture, uint8 of shape (height, width, 3), as high as the picture of that maze.
+            RGB picture, uint8 of shape (height, width, 3).
 
         Raises:
             gymnasium.error.DependencyNotInstalled: pygame is missing.
         """
-        self.pygame: ModuleType = load_pygame()
         self.mind = mind
-        self.canvas = self.pygame.Surface(self.size)
-        self.canvas.fill(PAPER)
-        bottom = self.margin + self.side
-        top = bottom - self.map
-        self._activity(top - self._u(28))
-        if self.mind.plastic is None:
-            self._history(top)
+        self.canvas = Canvas(*self.size, self.unit)
+        top, title = self.bottom - self.map, self._u(21)
+        activity_end = top - title - self._u(14)
+        if mind.eligibility is not None and mind.plastic is not None:
+            self._activity(activity_end, self._history)
+            self._map(self._plastic_map, mind.plastic, self.scales.plastic, self.left, "PLASTIC PART", mind.frozen)
+            self._explain(self.left, "alpha x trace, from each", "neuron (row) to each (column)")
+            full = self.scales.eligibility or 1.0
+            self._map(self._eligibility_map, mind.eligibility, full, self.second, "ELIGIBILITY")
+            self._explain(self.second, "alpha x eligibility: M(t) stores", "it in the plastic part")
+        elif mind.plastic is not None:
+            self._activity(activity_end, self._now)
+            name = "PLASTIC PART OF THE CONNECTIONS"
+            self._map(self._plastic_map, mind.plastic, self.scales.plastic, self.left, name, mind.frozen)
+            more = ["M(t) sets the rate at which it changes"] if mind.modulation else []
+            self._explain(self.left, "alpha x trace, from each neuron (row) to each (column)", *more)
         else:
-            self._plastic(top)
-        y = self.margin
-        if 0 < len(self.mind.actions) <= MOST_ACTIONS:
-            y = self._actions(y) + self._u(22)
-        charts = [self._values, *([self._strengths] if self.mind.strengths else [])]
-        end = self.canvas.get_height() - self.margin
-        height = (end - y - self._u(18) * (len(charts) - 1)) // len(charts)
-        for chart in charts:
-            chart(self.pygame.Rect(self.right, y, self.column, height))
-            y += height + self._u(18)
-        return as_frame(self.canvas)
+            self._activity(activity_end, self._now)
+            self.canvas.say("ACTIVITY OVER THE LIFETIME", (self.left, top - title), TITLE)
+            self.canvas.show(self._history(self.map), self.left, top)
+            self._explain(self.left, "activity of each neuron (row) at each step", scale=1.0)
+        self._column()
+        return self.canvas.frame()
 
     def _u(self, length: float) -> int:
-        """Return the pixels of a length that is given for a maze of the usual size."""
+        """Return the whole pixels of a length in units."""
         return round(length * self.unit)
 
-    def _say(self, words: str, x: int, y: int, size: float = 13, color: Color = FAINT) -> None:
-        self.canvas.blit(draw_text(self.pygame, words, size * self.unit, color), (x, y))
+    def _activity(self, end: int, picture: Any) -> None:
+        """Draw the activity of the neurons above the heat maps, by a function that takes the height."""
+        top, count = self._u(MARGIN), len(self.scales.order)
+        self.canvas.say(f"ACTIVITY OF {count} NEURON{'S' * (count > 1)}", (self.left, top), TITLE)
+        self.canvas.scale(1.0, self.end, top, 66, right=True)
+        top += self._u(21)
+        self.canvas.show(picture(end - top), self.left, top)
 
-    def _show(self, picture: Frame, x: int, y: int) -> None:
-        """Put a picture in its place, with a thin line around it."""
-        height, width, _ = picture.shape
-        line = self.pygame.Rect(x - 1, y - 1, width + 2, height + 2)
-        self.pygame.draw.rect(self.canvas, GRID, line, 1)
-        self.canvas.blit(self.pygame.image.frombuffer(picture.tobytes(), (width, height), "RGB"), (x, y))
+    def _now(self, height: int) -> Frame:
+        """Return a picture of the present activity, neurons side by side as in the heat map below."""
+        return heat(self.mind.activity[-1:, self.scales.order].repeat(height, 0), height, self.end - self.left)
 
-    def _activity(self, y: int) -> None:
-        """Draw the present activity of the neurons above the columns of the heat map."""
-        now = self.mind.activity[-1:, self.scales.order]
-        self._say(f"ACTIVITY OF {now.shape[1]} NEURONS", self.left, self.margin)
-        top = self.margin + self._u(16)
-        shades = np.rint(SHADES * np.clip(shrunk(now, 1, self.map), -1, 1)).astype(int)
-        self._show(enlarged(colored(shades), y - top, self.map), self.left, top)
-
-    def _plastic(self, y: int) -> None:
-        assert self.mind.plastic is not None
-        order, full = self.scales.order, self.scales.plastic
-        self._say("PLASTIC PART OF THE CONNECTIONS", self.left, y - self._u(16))
-        exact = SHADES * np.clip(shrunk(self.mind.plastic[np.ix_(order, order)], self.map, self.map) / full, -1, 1)
-        if self._shades is None:
-            self._shades = np.zeros(exact.shape, int)
-        self._shades = np.where(np.abs(exact - self._shades) > _STAY, np.rint(exact), self._shades).astype(int)
-        self._show(enlarged(colored(self._shades), self.map, self.map), self.left, y)
-        if self.mind.frozen:
-            self._frozen(y)
-        self._legend(y + self.map + self.margin, f"{full:g}", "alpha x trace, from each neuron (row) to each (column)")
-
-    def _history(self, y: int) -> None:
-        """Draw the activity over the last steps in place of the heat map, for a network without plasticity."""
-        shown = min(self.scales.steps + 1, self.map)
-        self._say("ACTIVITY OVER THE LIFETIME", self.left, y - self._u(16))
+    def _history(self, height: int) -> Frame:
+        """Return a picture of the activity over the last steps, a row for each neuron; the future is grey."""
+        width = self.end - self.left
+        shown = min(self.scales.steps + 1, width)
         recent = self.mind.activity[-shown:, self.scales.order]
-        numbers = np.zeros((shown, recent.shape[1]))
-        numbers[: len(recent)] = recent
-        shades = np.rint(SHADES * np.clip(shrunk(numbers.T, self.map, self.map), -1, 1)).astype(int)
-        self._show(enlarged(colored(shades), self.map, self.map), self.left, y)
-        self._legend(y + self.map + self.margin, "1", "activity of each neuron (row) at each step")
+        picture = np.full((height, width, 3), GRID, np.uint8)
+        past = -(-width * len(recent) // shown)
+        picture[:, :past] = heat(recent.T, height, past)
+        return picture
 
-    def _legend(self, y: int, full: str, words: str) -> None:
-        """Draw the scale of colours, and what they mean."""
-        height, width = self._u(8), self._u(120)
-        bar = np.repeat(SCALE[None], -(-width // len(SCALE)), axis=1).repeat(height, axis=0)
-        low = draw_text(self.pygame, f"-{full}", 15 * self.unit, INK)
-        x = self.left + low.get_width() + self._u(7)
-        self.canvas.blit(low, (self.left, y - self._u(1)))
-        self._show(bar, x, y)
-        self._say(f"+{full}", x + bar.shape[1] + self._u(7), y - self._u(1), 15, INK)
-        self._say(words, self.left, y + self._u(20), 13)
+    def _map(self, drawer: HeatMap, matrix: Floats, full: float, x: int, title: str, frozen: bool = False) -> None:
+        """Draw a heat map with its title and its scale."""
+        y, order = self.bottom - self.map, self.scales.order
+        self.canvas.say(title, (x, y - self._u(21)), TITLE)
+        self.canvas.show(drawer.draw(matrix[np.ix_(order, order)] / full), x, y)
+        self.canvas.scale(full, x, self.bottom + self._u(16), 120)
+        if frozen:
+            self._frozen(x, y)
 
-    def _frozen(self, y: int) -> None:
-        """Draw a frame around the heat map, and the word FROZEN."""
+    def _explain(self, x: int, *lines: str, scale: float | None = None) -> None:
+        """Write below a heat map what it shows; if that is not drawn yet, draw its scale."""
+        y = self.bottom + self._u(16)
+        if scale is not None:
+            self.canvas.scale(scale, x, y, 120)
+        for number, line in enumerate(lines):
+            self.canvas.say(line, (x, y + self._u(24 + 19 * number)))
+
+    def _frozen(self, x: int, y: int) -> None:
+        """Draw a frame around a heat map, and the word FROZEN."""
         line = max(2, self._u(3))
-        frame = self.pygame.Rect(self.left, y, self.map, self.map).inflate(2 * line, 2 * line)
-        self.pygame.draw.rect(self.canvas, AMBER, frame, line, border_radius=line)
-        word = draw_text(self.pygame, "FROZEN", 15 * self.unit, INK, AMBER)
-        tag = word.get_rect().inflate(self._u(14), self._u(8))
-        tag.bottomright = (frame.right, frame.top + line)
-        self.pygame.draw.rect(self.canvas, AMBER, tag, border_radius=line)
-        self.canvas.blit(word, word.get_rect(center=tag.center))
+        frame = self.canvas.rect(x, y, self.map, self.map).inflate(2 * line, 2 * line)
+        self.canvas.pygame.draw.rect(self.canvas.surface, AMBER, frame, line, border_radius=line)
+        self.canvas.badge("FROZEN", (frame.right, frame.top + line), "bottomright")
+
+    def _column(self) -> None:
+        """Draw the next action and the curves."""
+        mind, y, gap = self.mind, self._u(MARGIN), self._u(14)
+        if 0 < len(mind.actions) <= MOST_ACTIONS:
+            y = self._actions(y) + self._u(20)
+        if mind.outcomes[0]:
+            y = self._legend(y) + gap
+        curves = [Curve.within("VALUE ESTIMATE", tenths(mind.values[-1]), mind.values, *self.scales.values)]
+        if mind.modulation:
+            now = f"{mind.modulation[-1] + 0.0:+.2f}"
+            curves.append(Curve("MODULATION M(t)", now, mind.modulation, *mind.modulation_range, filled=True))
+        if mind.strengths:
+            now = f"{mind.strengths[-1]:.2g}"
+            curves.append(Curve.within("MEAN |ALPHA x TRACE|", now, mind.strengths, 0.0, self.scales.strength))
+        marks = ((mind.hits, HIT), (mind.misses, MISS))
+        steps = self._u(FOOTER)  # are written below the last curve
+        height = (self.size[1] - self._u(MARGIN) - y - steps - gap * (len(curves) - 1)) // len(curves)
+        for curve in curves:
+            area = self.canvas.rect(self.right, y, self._u(_COLUMN), height)
+            draw_curve(self.canvas, area, curve, self.scales.steps, marks)
+            y += height + gap
+        write_steps(self.canvas, area, self.scales.steps)
+
+    def _legend(self, y: int) -> int:
+        """Draw what the marks on the curves mean; return the y at which that ends."""
+        x, radius = self.right, self._u(5)
+        for name, color in zip(self.mind.outcomes, (HIT, MISS), strict=True):
+            if name:
+                words = self.canvas.say(name, (x + self._u(15), y))
+                self.canvas.dot(color, (x + radius, words.centery - 1), radius)
+                x = words.right + self._u(18)
+        return y + self._u(WORDS)
 
     def _actions(self, y: int) -> int:
         """Draw a bar for each action; return the y at which they end."""
-        mind, height, step = self.mind, self._u(9), self._u(21)
-        names = {"moves": "NEXT MOVE", "choices": "NEXT ACTION", "continuous": "MEAN OF THE NEXT ACTION"}
-        signed = mind.kind == "continuous"
-        self._say(names[mind.kind], self.right, y)
-        y += self._u(20)
-        for index, action in enumerate(mind.actions):
-            if mind.kind == "moves":
-                self._arrow(index, self.right + self._u(8), y + height // 2)
+        mind, draw, height, step = self.mind, self.canvas.pygame.draw, self._u(9), self._u(21)
+        title = "MEAN OF THE NEXT ACTION" if mind.signed else "NEXT ACTION"
+        self.canvas.say(title if mind.counts else f"{title} (no effect now)", (self.right, y), TITLE)
+        names = [name[:_LONGEST_NAME] for name in mind.names or map(str, range(len(mind.actions)))]
+        arrows = all(name in _ARROWS for name in names)
+        room = self._u(26 if arrows else 12 + 9 * max(map(len, names)))
+        y += self._u(26)
+        for index, (name, action) in enumerate(zip(names, mind.actions, strict=True)):
+            middle, chosen = y + height // 2, index == mind.chosen
+            if arrows:
+                self.canvas.arrow(_ARROWS[name], BLUE if chosen else FAINT, (self.right + self._u(8), middle))
             else:
-                self._say(str(index), self.right, y - self._u(1), 15, INK)
-            track = self.pygame.Rect(self.right + self._u(26), y, self.column - self._u(26), height)
-            self.pygame.draw.rect(self.canvas, GRID, track, border_radius=height)
+                self.canvas.say(name, (self.right, middle + 1), WORDS, INK, "midleft")
+            track = self.canvas.rect(self.right + room, y, self._u(_COLUMN) - room, height)
+            draw.rect(self.canvas.surface, GRID, track, border_radius=height)
             bar = track.copy()
-            if signed:
+            if mind.signed:
                 bar.width = round(track.width / 2 * min(1.0, abs(float(action))))
                 bar.left = track.centerx - (bar.width if action < 0 else 0)
-                self.pygame.draw.rect(self.canvas, FAINT, (track.centerx - 1, y - 2, 2, height + 4))
+                draw.rect(self.canvas.surface, FAINT, (track.centerx - 1, y - 2, 2, height + 4))
             else:
                 bar.width = round(track.width * float(action))
-            chosen = signed or index == mind.chosen
             if bar.width:
-                self.pygame.draw.rect(self.canvas, BLUE if chosen else _LIGHT_BLUE, bar, border_radius=height)
+                color = BLUE if mind.signed or chosen else _LIGHT_BLUE
+                draw.rect(self.canvas.surface, color, bar, border_radius=height)
             y += step
         return y - step + height
-
-    def _arrow(self, index: int, x: int, y: int) -> None:
-        """Draw the arrow of a move around a point."""
-        size = self._u(16)
-        big = size * _FINER
-        tile = self.pygame.Surface((big, big))
-        tile.fill(PAPER)
-        along = np.array(_ARROWS[index])
-        across = along[::-1]
-        chosen = index == self.mind.chosen
-        points = [(0.42, 0), (-0.02, 0.34), (-0.02, 0.11), (-0.4, 0.11), (-0.4, -0.11), (-0.02, -0.11), (-0.02, -0.34)]
-        outline = [tuple(big / 2 + big * (a * along + b * across)) for a, b in points]
-        self.pygame.draw.polygon(tile, BLUE if chosen else FAINT, outline)
-        self.canvas.blit(self.pygame.transform.smoothscale(tile, (size, size)), (x - size // 2, y - size // 2))
-
-    def _values(self, area: Any) -> None:
-        low, high = self.scales.values
-        values = self.mind.values
-        self._chart(area, "VALUE ESTIMATE", tenths(values[-1]), values, min(low, *values), max(high, *values))
-        if self.mind.kind == "moves":
-            words = draw_text(self.pygame, "goal reached", 13 * self.unit, FAINT)
-            place = words.get_rect(bottomright=(area.right, area.top + self._u(31)))
-            self.canvas.blit(words, place)
-            line = self.pygame.Rect(place.left - self._u(8), place.top, max(1, self._u(2)), place.height)
-            self.pygame.draw.rect(self.canvas, _HIT, line)
-
-    def _strengths(self, area: Any) -> None:
-        strengths = self.mind.strengths
-        most = max(self.scales.strength, *strengths)
-        self._chart(area, "MEAN SIZE OF THE PLASTIC PART", f"{strengths[-1]:.2g}", strengths, 0.0, most)
-
-    def _chart(self, area: Any, name: str, now: str, numbers: Sequence[float], low: float, high: float) -> None:
-        """Draw a number over the lifetime, its present value, and the hits."""
-        self._say(name, area.left, area.top)
-        self._say(now, area.left, area.top + self._u(16), 23, INK)
-        plot = self.pygame.Rect(area.left, area.top + self._u(40), area.width, area.height - self._u(40))
-        tile = self.pygame.Surface((plot.width * _FINER, plot.height * _FINER))
-        tile.fill(PAPER)
-        line = max(2, round(2 * self.unit * _FINER))
-        dot = 2 * line
-        width, height = tile.get_width() - 2 * dot, tile.get_height() - 2 * dot
-        steps, span = max(self.scales.steps, len(numbers) - 1), (high - low) or 1.0
-
-        def place(step: float, number: float) -> tuple[float, float]:
-            return dot + width * step / steps, dot + height * (1 - (number - low) / span)
-
-        for hit in self.mind.hits:
-            x, _ = place(hit, low)
-            self.pygame.draw.line(tile, _HIT, (x, 0), (x, tile.get_height()), max(1, line // 2))
-        self.pygame.draw.line(tile, GRID, place(0, 0.0), place(steps, 0.0), max(1, line // 2))
-        curve = [place(step, number) for step, number in enumerate(numbers)]
-        if len(curve) > 1:
-            self.pygame.draw.lines(tile, BLUE, False, curve, line)
-        self.pygame.draw.circle(tile, FLOOR, curve[-1], dot)
-        self.pygame.draw.circle(tile, BLUE, curve[-1], dot - line / 2)
-        self.canvas.blit(self.pygame.transform.smoothscale(tile, plot.size), plot)

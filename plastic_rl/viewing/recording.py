@@ -9,8 +9,8 @@ from plastic_rl.agents import RecurrentAgent
 from plastic_rl.envs.drawing import PALETTE, Frame
 from plastic_rl.errors import UserError
 from plastic_rl.figures.animation import write_gif
+from plastic_rl.viewing.heat import SCALE
 from plastic_rl.viewing.lifetime import Lifetime, rehearse
-from plastic_rl.viewing.panel import SCALE
 from plastic_rl.viewing.scene import MakeEnv, Scene, pictured
 
 MOST_FRAMES = 500
