@@ -293,9 +293,9 @@ class PlasticPolicy(ActorCriticPolicy):
         return self.is_modulated and self._modulator.kind == "retroactive"
 
     def eligible_weights(self, state: State) -> np.ndarray:
-        """Return what the signal can add to the plastic part, ``alpha * eligibility``, ``(B, N, N)``.
+        """Return what the signal can store in the plastic part, ``alpha * eligibility``, ``(B, N, N)``.
 
-        A step adds M times that, within the bound of the trace.
+        A step adds that times M to ``alpha * trace``, within the rule's bound; with fan-out, times the neurons' rates.
 
         Raises:
             ValueError: the modulation is not retroactive.

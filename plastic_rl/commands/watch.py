@@ -34,10 +34,11 @@ def watch(config: Watch) -> None:
     named = () if config.run is None else (config.run,)
     instead = f"write a GIF instead: {invocation('watch', *named, '--gif', 'lifetime.gif')}"
     with open_window(config.fps, instead) as window, pictured(make) as env:
-        scene = Scene(env, rehearse(agent, env, first, config.deterministic))
-        torch.manual_seed(first)
         freezing = ", T: freeze the trace" if agent.policy.is_plastic else ""
-        print(f"space pauses, right arrow: one step, + and -: speed{freezing}, R: a new lifetime, Q: quit", flush=True)
+        keys = f"space pauses, right arrow: one step, + and -: speed{freezing}, R: a new lifetime, Q: quit"
+        scene = Scene(env, rehearse(agent, env, first, config.deterministic), keys=keys)
+        torch.manual_seed(first)
+        print(keys, flush=True)
         frozen = False
         for seed in itertools.count(first):
             lifetime = Lifetime(agent, env, seed, config.deterministic, frozen)
@@ -65,11 +66,12 @@ def _show_lifetime(window: Window, scene: Scene, lifetime: Lifetime) -> bool:
             if key == "space":
                 paused = not paused
                 stepping = not paused
+                frame = scene.draw(lifetime.mind, paused)
             elif key == "right":
                 paused = stepping = True
             elif key == "t":
                 lifetime.frozen = not lifetime.frozen
-                frame = scene.draw(lifetime.mind)
+                frame = scene.draw(lifetime.mind, paused)
             elif key in (*FASTER, *SLOWER):
                 factor = 1.5 if key in FASTER else 1 / 1.5
                 window.fps = min(100, max(1, round(window.fps * factor)))
@@ -78,7 +80,7 @@ def _show_lifetime(window: Window, scene: Scene, lifetime: Lifetime) -> bool:
         if stepping:
             try:
                 next(steps)
-                frame = scene.draw(lifetime.mind)
+                frame = scene.draw(lifetime.mind, paused)
             except StopIteration:
                 resting += 1 / window.fps
     return True

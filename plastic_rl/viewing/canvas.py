@@ -93,19 +93,25 @@ class Canvas:
 
     def dot(self, color: Color, middle: tuple[int, int], radius: int) -> None:
         """Draw a smooth dot around a point."""
-        self._smooth(middle, 2 * radius, lambda tile, big: self.pygame.draw.circle(tile, color, (big / 2,) * 2, big / 2))
+
+        def draw(tile: Any, side: int) -> None:
+            self.pygame.draw.circle(tile, color, (side / 2, side / 2), side / 2)
+
+        self._smooth(middle, 2 * radius, draw)
 
     def arrow(self, direction: tuple[int, int], color: Color, middle: tuple[int, int]) -> None:
         """Draw an arrow around a point; the direction is (x, y)."""
         points = [(0.42, 0), (-0.02, 0.34), (-0.02, 0.11), (-0.4, 0.11), (-0.4, -0.11), (-0.02, -0.11), (-0.02, -0.34)]
         along = np.array(direction)
-        outline = [0.5 + a * along + b * along[::-1] for a, b in points]
-        self._smooth(
-            middle, self.u(16), lambda tile, big: self.pygame.draw.polygon(tile, color, [big * place for place in outline])
-        )
 
-    def _smooth(self, middle: tuple[int, int], size: int, draw: Callable[[Any, int], Any]) -> None:
-        """Draw a sign on a square that is too large, with a function that takes it and its side, and scale it down."""
+        def draw(tile: Any, side: int) -> None:
+            outline = [side * (0.5 + a * along + b * along[::-1]) for a, b in points]
+            self.pygame.draw.polygon(tile, color, [tuple(place) for place in outline])
+
+        self._smooth(middle, self.u(16), draw)
+
+    def _smooth(self, middle: tuple[int, int], size: int, draw: Callable[[Any, int], None]) -> None:
+        """Draw a sign on a square that is too large, by a function of it and its side, and scale it down."""
         tile = self.pygame.Surface((FINER * size, FINER * size))
         tile.fill(PAPER)
         draw(tile, FINER * size)

@@ -12,7 +12,7 @@ HIT, MISS = GREEN, RED
 _AXIS: Color = (203, 211, 222)
 _TINT: Color = (200, 216, 250)
 HEADER, LABELS, FOOTER = 26, 44, 18  # height of the title, width of the numbers, height of the steps, in units
-_LINE, _DOT = 2, 4  # width of the curve and radius of its end, in units
+_LINE, _DOT, _MARK = 2, 4, 3.2  # width of the curve, radius of its end, and of a mark, in units
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _plotted(
     draw = canvas.pygame.draw
     tile = canvas.pygame.Surface([FINER * length for length in size])
     tile.fill(FLOOR)
-    line, dot = (max(2, round(length * canvas.unit * FINER)) for length in (_LINE, _DOT))
+    line, dot, mark = (max(2, round(length * canvas.unit * FINER)) for length in (_LINE, _DOT, _MARK))
     width, height = tile.get_width() - 2 * dot, tile.get_height() - 2 * dot
 
     def place(step: float, number: float) -> tuple[float, float]:
@@ -102,8 +102,8 @@ def _plotted(
     if len(points) > 1:
         draw.lines(tile, BLUE, False, points, line)
     seen = [(step, color) for steps_of, color in marks for step in steps_of if step < len(points)]
-    for step, color in ((len(points) - 1, BLUE), *seen):
-        draw.circle(tile, FLOOR, points[step], dot)
-        draw.circle(tile, color, points[step], dot - line / 2)
+    for step, color, radius in ((len(points) - 1, BLUE, dot), *((step, color, mark) for step, color in seen)):
+        draw.circle(tile, FLOOR, points[step], radius)
+        draw.circle(tile, color, points[step], radius - line / 3)
     draw.rect(tile, _AXIS, tile.get_rect(), FINER)
     return canvas.pygame.transform.smoothscale(tile, size)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from plastic_rl.envs.drawing import AMBER, BLUE, FAINT, GRID, INK, Color, Frame
-from plastic_rl.text import tenths
 from plastic_rl.viewing.canvas import TITLE, WORDS, Canvas
 from plastic_rl.viewing.charts import FOOTER, HIT, MISS, Curve, draw_curve, write_steps
 from plastic_rl.viewing.heat import HeatMap, heat, whole_side
@@ -140,7 +139,9 @@ class Panel:
             y = self._actions(y) + self._u(20)
         if mind.outcomes[0]:
             y = self._legend(y) + gap
-        curves = [Curve.within("VALUE ESTIMATE", tenths(mind.values[-1]), mind.values, *self.scales.values)]
+        low, high = self.scales.values
+        now = f"{mind.values[-1]:.{1 if high - low > 5 else 2}f}"
+        curves = [Curve.within("VALUE ESTIMATE", now, mind.values, low, high)]
         if mind.modulation:
             now = f"{mind.modulation[-1] + 0.0:+.2f}"
             curves.append(Curve("MODULATION M(t)", now, mind.modulation, *mind.modulation_range, filled=True))
@@ -161,7 +162,7 @@ class Panel:
         x, radius = self.right, self._u(5)
         for name, color in zip(self.mind.outcomes, (HIT, MISS), strict=True):
             if name:
-                words = self.canvas.say(name, (x + self._u(15), y))
+                words = self.canvas.say(name, (x + self._u(16), y))
                 self.canvas.dot(color, (x + radius, words.centery - 1), radius)
                 x = words.right + self._u(18)
         return y + self._u(WORDS)
