@@ -55,9 +55,9 @@ class HeatMap:
 
 
 def whole_side(room: int, count: int) -> int:
-    """Return the side of a picture of ``count`` cells: whole pixels a cell, unless that would be far from ``room``."""
-    side = max(1, round(room / count)) * count
-    return side if abs(side - room) <= 0.1 * room else room
+    """Return the side of a picture of ``count`` cells: whole pixels each, unless that wastes much of the room."""
+    rest = room % count
+    return room - rest if rest < 0.15 * room else room
 
 
 def shrunk(numbers: Floats, height: int, width: int) -> Floats:

@@ -49,12 +49,12 @@ class Lifetime:
     def __iter__(self) -> Iterator["Lifetime"]:
         """Play the lifetime; yield this object at each stop."""
         observation, _ = self.env.reset(seed=self.seed)
-        state: Any = None
+        self._state: Any = None
         start, over = np.ones(1, bool), False
         while not over:
-            action, new = self.agent.predict(observation, state, start, self.deterministic)
-            state = self._kept(state, new)
-            self._look(state, action)
+            action, new = self.agent.predict(observation, self._state, start, self.deterministic)
+            self._state = self._kept(self._state, new)
+            self._look(self._state, action)
             yield self
             observation, _, terminated, truncated, _ = self.env.step(action)
             start, over = np.zeros(1, bool), bool(terminated or truncated)

@@ -5,7 +5,7 @@ action, and how the value estimate and the plasticity have changed over the life
 plasticity it also shows the modulatory signal, and with retroactive modulation the eligibility trace.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,9 +16,9 @@ from plastic_rl.viewing.heat import HeatMap, heat, whole_side
 from plastic_rl.viewing.mind import Floats, Mind, Scales
 
 HEIGHT = 630  # of a panel in units: all lengths below are given for that height
-MAP, SMALL_MAP = 416, 264  # side of one heat map, and of each of two
+MAP, SMALL_MAP = 416, 276  # side of one heat map, and of each of two
 MARGIN, _LEFT, _BOTTOM = 22, 11, 506  # the bottom of the heat maps is that of the maze beside them
-_BETWEEN_MAPS, _BETWEEN_COLUMNS, _COLUMN = 32, 38, 262
+_BETWEEN_MAPS, _BETWEEN_COLUMNS, _COLUMN = 30, 36, 260
 _LIGHT_BLUE: Color = (168, 193, 247)
 # Directions on the screen, x and y, of actions with these names.
 _ARROWS = {"up": (0, -1), "right": (1, 0), "down": (0, 1), "left": (-1, 0)}
@@ -86,7 +86,7 @@ class Panel:
         """Return the whole pixels of a length in units."""
         return round(length * self.unit)
 
-    def _activity(self, end: int, picture: Any) -> None:
+    def _activity(self, end: int, picture: Callable[[int], Frame]) -> None:
         """Draw the activity of the neurons above the heat maps, by a function that takes the height."""
         top, count = self._u(MARGIN), len(self.scales.order)
         self.canvas.say(f"ACTIVITY OF {count} NEURON{'S' * (count > 1)}", (self.left, top), TITLE)
@@ -103,9 +103,10 @@ class Panel:
         width = self.end - self.left
         shown = min(self.scales.steps + 1, width)
         recent = self.mind.activity[-shown:, self.scales.order]
-        picture = np.full((height, width, 3), GRID, np.uint8)
-        past = -(-width * len(recent) // shown)
-        picture[:, :past] = heat(recent.T, height, past)
+        numbers = np.zeros((shown, recent.shape[1]), np.float32)
+        numbers[: len(recent)] = recent
+        picture = heat(numbers.T, height, width)
+        picture[:, -(-width * len(recent) // shown) :] = GRID
         return picture
 
     def _map(self, drawer: HeatMap, matrix: Floats, full: float, x: int, title: str, frozen: bool = False) -> None:

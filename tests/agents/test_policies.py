@@ -83,7 +83,10 @@ def test_the_parts_of_a_state_have_names(core, modulation, parts):
     if modulation is None:
         with pytest.raises(ValueError, match="has no modulation: check is_modulated first"):
             policy.modulation(state)
+        with pytest.raises(ValueError, match="has no modulation"):
+            _ = policy.modulation_range
     else:
+        assert policy.modulation_range == (-1.0, 1.0)
         modulator = policy.core.modulator
         expected = np.tanh(state.hidden @ modulator.weight.detach().numpy() + modulator.bias.item())
         assert policy.modulation(state).shape == (4,)
@@ -94,3 +97,10 @@ def test_the_parts_of_a_state_have_names(core, modulation, parts):
     else:
         with pytest.raises(ValueError, match="no plastic connections"):
             policy.plastic_weights(state)
+    assert policy.is_retroactive == (modulation == "retroactive")
+    if policy.is_retroactive:
+        expected = policy.core.alpha.detach().numpy() * state.eligibility
+        np.testing.assert_array_equal(policy.eligible_weights(state), expected)
+    else:
+        with pytest.raises(ValueError, match="no eligibility trace: check is_retroactive first"):
+            policy.eligible_weights(state)

@@ -84,7 +84,7 @@ def test_watch_pauses_steps_and_goes_on(screen, call, trained):
     assert call("watch", trained[0])[0] == 0
     seen = pictures(shown)
     changed = [a != b for a, b in pairwise(seen)]
-    assert changed[:6] == [False, False, True, False, True, True]
+    assert changed[:6] == [True, False, True, False, True, True]  # the first one says that it is paused
     assert "paused" in shown[1][0]
     assert "steps/s" in shown[5][0]
 

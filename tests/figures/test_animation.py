@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from plastic_rl.figures.animation import LAST, write_gif
-from plastic_rl.viewing.panel import SCALE
+from plastic_rl.viewing.heat import SCALE
 
 
 def test_an_animation_keeps_the_colours_of_the_scale(tmp_path):

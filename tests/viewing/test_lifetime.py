@@ -10,12 +10,14 @@ from plastic_rl.agents import PlasticA2C
 from plastic_rl.viewing.lifetime import Lifetime, rehearse
 
 
-def make(env_id="PlasticRL/GridMaze-v0", core="plastic", **kwargs):
+def make(env_id="PlasticRL/GridMaze-v0", core="plastic", settings=(), **kwargs):
     env = gym.make(env_id, **kwargs)
-    agent = PlasticA2C("PlasticPolicy", env, seed=0, policy_kwargs={"core": core, "hidden_size": 12})
-    if core == "plastic":
+    settings = {"core": core, "hidden_size": 12, **dict(settings)}
+    agent = PlasticA2C("PlasticPolicy", env, seed=0, policy_kwargs=settings)
+    if agent.policy.is_plastic:
         with torch.no_grad():
-            agent.policy.core.eta.fill_(0.3)
+            if agent.policy.core.eta is not None:
+                agent.policy.core.eta.fill_(0.3)
             agent.policy.core.alpha.mul_(20)
     return agent, env
 
@@ -46,7 +48,8 @@ def test_each_step_is_seen_before_it_is_taken(plastic):
         assert one.actions.sum() == pytest.approx(1, abs=1e-5)
         assert one.chosen in range(4)
     assert seen[-1].chosen is None
-    assert {one.kind for one in seen} == {"moves"}
+    assert {(one.names, one.outcomes) for one in seen} == {(("up", "right", "down", "left"), ("goal reached", ""))}
+    assert all(one.counts and not one.signed and one.misses == () for one in seen)
     state = env.unwrapped.maze_state()
     assert len(seen[-1].hits) == state.hits > 0
 
@@ -104,24 +107,71 @@ def test_a_trace_frozen_from_birth_stays_zero_and_costs_the_agent_its_plasticity
     assert not np.allclose(seen[30].activity[:30], free[30].activity[:30])
 
 
-@pytest.mark.parametrize("core", ["rnn", "lstm"])
+@pytest.mark.parametrize("core", ["plastic", "plastic_lstm"])
+@pytest.mark.parametrize("modulation", ["simple", "retroactive"])
+@pytest.mark.parametrize(("nonlinearity", "low"), [("tanh", -1.0), ("sigmoid", 0.0)])
+def test_modulation_and_eligibility_are_seen(core, modulation, nonlinearity, low):
+    settings = {"rule": "clip", "modulation": modulation, "modulator_nonlinearity": nonlinearity}
+    agent, env = make(core=core, settings=settings, size=5, lifetime=20)
+    torch.manual_seed(0)
+    lifetime, state = Lifetime(agent, env, 3), None
+    for step, _ in enumerate(lifetime):
+        one = lifetime.mind
+        assert one.modulation_range == (low, 1.0)
+        assert (one.eligibility is not None) == (modulation == "retroactive")
+        if step == 20:
+            break
+        assert len(one.modulation) == step + 1
+        state = type(agent.policy.initial_state(1))(*lifetime._state)
+        assert one.modulation[-1] == agent.policy.modulation(state)[0]
+        if one.eligibility is not None:
+            alpha = agent.policy.core.alpha.detach().numpy()
+            np.testing.assert_allclose(one.eligibility, alpha * state.eligibility[0], rtol=1e-6)
+
+
+def test_a_frozen_trace_stays_whatever_is_eligible():
+    agent, env = make(settings={"rule": "clip", "modulation": "retroactive"}, size=5, lifetime=30)
+    seen = minds(agent, env, freeze=(10,))
+    assert all((one.plastic == seen[10].plastic).all() for one in seen[11:])
+    assert (seen[20].eligibility != seen[10].eligibility).any()
+
+
+def test_results_of_answers_are_marked_at_the_step_at_which_they_are_seen():
+    agent, env = make("PlasticRL/CueReward-v0", lifetime=60)
+    torch.manual_seed(0)
+    lifetime, told = Lifetime(agent, env, 3), {True: [], False: []}
+    for step, _ in enumerate(lifetime):
+        now = env.unwrapped.snapshot()
+        assert lifetime.mind.counts == now.go
+        assert lifetime.mind.names == ("no", "yes")
+        if now.told:
+            told[now.right[-1]].append(step)
+    one = lifetime.mind
+    assert (one.hits, one.misses) == (tuple(told[True]), tuple(told[False]))
+    assert one.hits
+    assert one.misses
+    assert one.outcomes == ("right answer", "wrong answer")
+
+
+@pytest.mark.parametrize("core", ["rnn", "lstm", "gru", "memoryless"])
 def test_cores_without_a_trace(core):
     agent, env = make(core=core, lifetime=20)
     seen = minds(agent, env, freeze=(3,))
     assert seen[-1].plastic is None
-    assert seen[-1].strengths == ()
+    assert seen[-1].strengths == seen[-1].modulation == ()
+    assert seen[-1].eligibility is None
     assert not seen[-1].frozen
     assert seen[-1].activity.shape == (20, 12)
 
 
 def test_actions_that_are_no_moves():
     seen = minds(*make("CartPole-v1"))
-    assert {one.kind for one in seen} == {"choices"}
+    assert {(one.names, one.signed, one.counts, one.outcomes) for one in seen} == {((), False, True, ("", ""))}
     assert seen[0].actions.shape == (2,)
     assert seen[-1].hits == ()
     agent, env = make("Pendulum-v1", max_episode_steps=15)
     seen = minds(agent, env)
-    assert {(one.kind, one.chosen, one.actions.shape) for one in seen} == {("continuous", None, (1,))}
+    assert {(one.signed, one.chosen, one.actions.shape) for one in seen} == {(True, None, (1,))}
     assert all(abs(one.actions).max() <= 1 for one in seen)
 
 
