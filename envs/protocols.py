@@ -94,6 +94,11 @@ class Snapshot(Protocol):
         ...
 
     @property
+    def hits(self) -> int:
+        """How often this lifetime was successful so far: right answers, visits of a goal."""
+        ...
+
+    @property
     def misses(self) -> int:
         """How often it was not: wrong answers; 0 where nothing can go wrong."""
         ...
