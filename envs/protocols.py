@@ -39,12 +39,14 @@ class Words(NamedTuple):
         oracle_in_full: the same, with a hint at what it knows.
         hit: a step with a positive reward.
         measures: the numbers of ``Measured.digest``, by name.
+        milestones: returns; of agents in training it is said how long they take to reach them.
     """
 
     oracle: str
     oracle_in_full: str
     hit: str
     measures: Mapping[str, Measure]
+    milestones: tuple[float, ...] = ()
 
 
 @runtime_checkable

@@ -34,6 +34,7 @@ _WORDS = Words(
         "steps_to_first_hit": Measure("first hit", "{:.1f} steps"),
         "steps_between_hits": Measure("next hits", "{:.1f} steps"),
     },
+    milestones=(60, 150),  # final returns of the plain and the plastic networks of Miconi et al. 2018 (fig. 6)
 )
 
 

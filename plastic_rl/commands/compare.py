@@ -228,7 +228,7 @@ def _report(out: Path, jobs: Sequence[Job], words: Words | None) -> None:
     rows = {agent: _row(group, [curves[job] for job in group], words) for agent, group in groups.items()}
     columns = ("agent", *next(iter(rows.values())))
     write_csv(out / TABLE, columns, [(agent, *row.values()) for agent, row in rows.items()])
-    print(f"\n{_as_table(rows, words, jobs[0].config.milestones)}\n")
+    print(f"\n{_as_table(rows, words)}\n")
     for what, name in {"curves": CURVES, "table": TABLE, "figure": FIGURE}.items():
         print(f"{what + ':':<8}{out / name}")
 
@@ -269,7 +269,7 @@ def _row(jobs: Sequence[Job], curves: Sequence[Curve], words: Words | None) -> d
         if all(steps[-1] >= mark for steps, _, _ in curves):
             at = [float(np.interp(mark, steps, returns_)) for steps, _, returns_ in curves]
             row[f"return_at_{number(mark)}"] = _median(at)
-    for level in jobs[0].config.milestones:
+    for level in words.milestones if words is not None else ():
         reached = [_first(curve, level) for curve in curves]
         row[f"steps_to_{level}"] = _median([None if one is None else one[0] for one in reached])
         row[f"minutes_to_{level}"] = _median([None if one is None else one[1] / 60 for one in reached])
@@ -289,7 +289,7 @@ def _median(values: Sequence[float | None]) -> float | None:
     return found if np.isfinite(found) else None
 
 
-def _as_table(rows: dict[str, dict[str, Any]], words: Words | None, milestones: Sequence[float]) -> str:
+def _as_table(rows: dict[str, dict[str, Any]], words: Words | None) -> str:
     columns: dict[str, Callable[[dict[str, Any]], str]] = {
         "neurons": lambda row: f"{row['neurons']}",
         "parameters": lambda row: f"{row['parameters']:,}",
@@ -299,8 +299,9 @@ def _as_table(rows: dict[str, dict[str, Any]], words: Words | None, milestones: 
     if words is not None:
         columns[f"of the {words.oracle}"] = lambda row: _short(row["share_of_oracle"], ".1%")
         columns |= {measure.title: partial(_measured, name, words) for name, measure in words.measures.items()}
-    if milestones:
-        columns[f"minutes to {milestones[-1]}"] = lambda row: _short(row[f"minutes_to_{milestones[-1]}"])
+        if words.milestones:
+            level = words.milestones[-1]
+            columns[f"minutes to {level}"] = lambda row: _short(row[f"minutes_to_{level}"])
     return table([["", *columns], *([agent, *(cell(row) for cell in columns.values())] for agent, row in rows.items())])
 
 

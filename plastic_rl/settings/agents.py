@@ -83,7 +83,6 @@ class AgentRun(LearningSettings, NetworkSettings, Run):
     length: ClassVar[str] = "steps"
     leading: ClassVar[tuple[str, ...]] = ("preset", "env", "steps", "modulation")
     sizes: ClassVar[tuple[str, ...]] = ("envs", "hidden_size", "n_steps")  # the settings that memory depends on
-    milestones: ClassVar[tuple[float, ...]] = ()  # returns for which comparisons say how long agents take to them
 
     eval_episodes: Count = 300
     """Fresh lifetimes that the trained agent is tested on."""

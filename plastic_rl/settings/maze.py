@@ -16,7 +16,6 @@ class MazeRun(RandomMazeConfig, AgentRun):
     env_settings: ClassVar[type[Any]] = RandomMazeConfig
     leading: ClassVar[tuple[str, ...]] = (*AgentRun.leading, "lifetime")
     sizes: ClassVar[tuple[str, ...]] = (*AgentRun.sizes, "size")
-    milestones: ClassVar[tuple[float, ...]] = (60, 150)  # the paper's plain and plastic networks in the end (fig. 6)
 
     preset: Literal["tuned", "paper"] = "tuned"
     """Where the defaults come from: settings found by tuning, or those of the paper (section 4.5).

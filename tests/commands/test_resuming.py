@@ -105,6 +105,19 @@ def test_a_run_in_two_parts_is_the_run_in_one(call, network):
     assert json.loads(Path("parts/config.json").read_text())["run"]["steps"] == 9600
 
 
+def test_a_run_of_an_older_version_goes_on_as_it_would_have(call):
+    assert call("maze", *WORDS, "--steps", 4800, "--out", "whole")[0] == 0
+    assert call("maze", *WORDS, "--steps", 2400, "--out", "old")[0] == 0
+    path = Path("old/config.json")
+    config = json.loads(path.read_text())
+    for name in ("adam_eps", "modulation", "fan_out", "modulator_nonlinearity", "bound", "reward", "openness"):
+        del config["run"][name]  # which older versions did not have
+    path.write_text(json.dumps(config))
+    code, _, error = call("maze", "--resume", "old", "--steps", 4800)
+    assert code == 0, error
+    assert weights("old") == weights("whole")
+
+
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_loses_nothing(call, here, uninterrupted, which):
     process = begin("maze", *OFTEN, "--steps", STEPS, "--out", "run", cwd=here)
