@@ -65,6 +65,20 @@ def test_what_an_env_offers(env_id):
     assert not isinstance(single, Resumable)
 
 
+@every_env
+def test_what_a_moment_tells_to_the_viewer(env_id):
+    env = gym.make(env_id, render_mode="rgb_array").unwrapped
+    env.reset(seed=0)
+    now = env.snapshot()
+    assert len(now.actions) == env.action_space.n
+    assert (now.hits, now.misses) == (0, 0)
+    assert now.outcomes[0]
+    for shown in ("observed", "scene", "everything"):
+        assert now.picture(shown).shape == env.render().shape
+        for width in (200, 352, 900):
+            assert 0.9 * width < now.picture(shown, width).shape[1] < 1.2 * width + 2
+
+
 def test_other_envs_offer_nothing():
     assert settings_of("CartPole-v1") is None
     for env in (gym.make("CartPole-v1").unwrapped, gym.make_vec("CartPole-v1", num_envs=2)):

@@ -174,6 +174,15 @@ def test_a_given_signal_takes_the_place_of_the_computed_one(Layer):
     assert "modulator.signal" not in layer.state_dict()
 
 
+def test_the_range_of_the_signal():
+    for nonlinearity, bounds in (("tanh", (-1.0, 1.0)), ("sigmoid", (0.0, 1.0))):
+        modulator = Modulator(N, nonlinearity=nonlinearity)
+        assert modulator.range == bounds
+        signals = modulator(torch.randn(1000, N) * 100)
+        assert bounds[0] <= signals.min() < bounds[0] + 0.01
+        assert bounds[1] - 0.01 < signals.max() <= bounds[1]
+
+
 def test_a_constant_signal_is_a_constant_rate():
     modulated, plain = PlasticRNN(I, N, "clip", modulation="simple", **FAST), PlasticRNN(I, N, "clip", eta=0.3, **FAST)
     plain.load_state_dict({n: t for n, t in modulated.state_dict().items() if n in plain.state_dict()}, strict=False)
