@@ -8,6 +8,7 @@ from plastic_rl.envs.drawing import BLUE, FAINT, FLOOR, GREEN, INK, RED, Color
 from plastic_rl.viewing.canvas import FIGURE, FINER, TITLE, WORDS, Canvas
 from plastic_rl.viewing.mind import rounded_up
 
+Marks = Sequence[tuple[Sequence[int], Color]]
 HIT, MISS = GREEN, RED
 _AXIS: Color = (203, 211, 222)
 _TINT: Color = (200, 216, 250)
@@ -25,6 +26,7 @@ class Curve:
         numbers: its values; at least one.
         low: lower end of the axis, at most 0.
         high: upper end of the axis, at least 0.
+        marks: steps to mark on the curve, and the colour of their marks.
         filled: whether the area between the curve and zero has a colour.
     """
 
@@ -33,18 +35,19 @@ class Curve:
     numbers: Sequence[float]
     low: float
     high: float
+    marks: Marks = ()
     filled: bool = False
 
     @classmethod
-    def within(cls, title: str, now: str, numbers: Sequence[float], low: float, high: float) -> "Curve":
+    def within(
+        cls, title: str, now: str, numbers: Sequence[float], low: float, high: float, marks: Marks = ()
+    ) -> "Curve":
         """Return a curve whose axis ends at round numbers, beyond these two and all of its values."""
         least, most = min(low, *numbers), max(high, *numbers)
-        return cls(title, now, numbers, -rounded_up(-least) if least < 0 else 0.0, rounded_up(most))
+        return cls(title, now, numbers, -rounded_up(-least) if least < 0 else 0.0, rounded_up(most), marks)
 
 
-def draw_curve(
-    canvas: Canvas, area: Any, curve: Curve, steps: int, marks: Sequence[tuple[Sequence[int], Color]]
-) -> None:
+def draw_curve(canvas: Canvas, area: Any, curve: Curve, steps: int) -> None:
     """Draw a curve with its title, its present value, and the numbers of its axis.
 
     Args:
@@ -52,13 +55,12 @@ def draw_curve(
         area: the rectangle that it fills.
         curve: what to draw.
         steps: number of the last step of a lifetime.
-        marks: steps to mark on the curve, and the colour of their marks.
     """
     canvas.say(curve.title, area.topleft, TITLE)
     canvas.say(curve.now, (area.right, area.top - canvas.u(4)), FIGURE, INK, "topright")
     left, top = area.left + canvas.u(LABELS), area.top + canvas.u(HEADER)
     plot = canvas.rect(left, top, area.right - left, area.bottom - top)
-    canvas.surface.blit(_plotted(canvas, plot.size, curve, max(steps, len(curve.numbers) - 1), marks), plot)
+    canvas.surface.blit(_plotted(canvas, plot.size, curve, max(steps, len(curve.numbers) - 1)), plot)
     _label(canvas, plot, curve)
 
 
@@ -81,9 +83,7 @@ def _label(canvas: Canvas, plot: Any, curve: Curve) -> None:
             written.append(canvas.say(f"{number:g}", place, color=FAINT, where="midright"))
 
 
-def _plotted(
-    canvas: Canvas, size: tuple[int, int], curve: Curve, steps: int, marks: Sequence[tuple[Sequence[int], Color]]
-) -> Any:
+def _plotted(canvas: Canvas, size: tuple[int, int], curve: Curve, steps: int) -> Any:
     """Return a surface with the curve."""
     draw = canvas.pygame.draw
     tile = canvas.pygame.Surface([FINER * length for length in size])
@@ -101,7 +101,7 @@ def _plotted(
     draw.line(tile, _AXIS, (0, zero), (tile.get_width(), zero), max(1, line // 2))
     if len(points) > 1:
         draw.lines(tile, BLUE, False, points, line)
-    seen = [(step, color) for steps_of, color in marks for step in steps_of if step < len(points)]
+    seen = [(step, color) for steps_of, color in curve.marks for step in steps_of if step < len(points)]
     for step, color, radius in ((len(points) - 1, BLUE, dot), *((step, color, mark) for step, color in seen)):
         draw.circle(tile, FLOOR, points[step], radius)
         draw.circle(tile, color, points[step], radius - line / 3)

@@ -142,19 +142,19 @@ class Panel:
             y = self._legend(y) + gap
         low, high = self.scales.values
         now = f"{mind.values[-1]:.{1 if high - low > 5 else 2}f}"
-        curves = [Curve.within("VALUE ESTIMATE", now, mind.values, low, high)]
+        marks = ((mind.hits, HIT), (mind.misses, MISS))
+        curves = [Curve.within("VALUE ESTIMATE", now, mind.values, low, high, marks=marks)]
         if mind.modulation:
             now = f"{mind.modulation[-1] + 0.0:+.2f}"
-            curves.append(Curve("MODULATION M(t)", now, mind.modulation, *mind.modulation_range, filled=True))
+            curves.append(Curve("MODULATION M(t)", now, mind.modulation, *mind.modulation_range, marks, filled=True))
         if mind.strengths:
             now = f"{mind.strengths[-1]:.2g}"
             curves.append(Curve.within("MEAN |ALPHA x TRACE|", now, mind.strengths, 0.0, self.scales.strength))
-        marks = ((mind.hits, HIT), (mind.misses, MISS))
         steps = self._u(FOOTER)  # are written below the last curve
         height = (self.size[1] - self._u(MARGIN) - y - steps - gap * (len(curves) - 1)) // len(curves)
         for curve in curves:
             area = self.canvas.rect(self.right, y, self._u(_COLUMN), height)
-            draw_curve(self.canvas, area, curve, self.scales.steps, marks)
+            draw_curve(self.canvas, area, curve, self.scales.steps)
             y += height + gap
         write_steps(self.canvas, area, self.scales.steps)
 
