@@ -14,9 +14,10 @@ from plastic_rl.settings.base import Seed, Settings, unset
 class Play(Settings):
     """Play an environment yourself, with what an agent observes; then watch the agent in the same lifetime.
 
-    Mazes: find the hidden goal, then find it again; arrows or WASD move.
-    Cue tasks: find out what the cues mean; Y, N or digits answer, space goes on.
-    R begins a new lifetime, Q quits.
+    Mazes: find the hidden goal, then find it again. Cue tasks: find out what the cues mean.
+
+    Keys: arrows or WASD move in a maze; Y, N or digits answer, and space goes on, in a cue task; R begins a new
+    lifetime, Q quits.
     """
 
     run: Annotated[Path | None, Positional, unset("the trained agent that comes with the package")] = None
