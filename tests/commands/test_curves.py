@@ -45,7 +45,8 @@ def test_runs_of_several_seeds_are_drawn_as_groups(here, capsys):
 
 def test_a_comparison_is_no_run(refused, here):
     folder = make_run(here / "comparison", [], command="compare")
-    says = "is a run of compare: expected a run of maze or cue-reward or cue-action or memorize or images or omniglot; its runs lie in it"
+    known = "maze or cue-reward or cue-action or memorize or images or omniglot"
+    says = f"is a run of compare: expected a run of {known}; its runs lie in it"
     assert says in refused("curves", folder, code=1)
 
 
