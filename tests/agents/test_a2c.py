@@ -87,7 +87,7 @@ class Odd(gym.Env):
         {"rule": "clip", "alpha": "shared", "learn_eta": False},
         {"core": "rnn"},
         {"rule": "clip", "modulation": "simple", "fan_out": "neuron"},
-        {"rule": "soft_clip", "modulation": "retroactive", "modulator_nonlinearity": "sigmoid"},
+        {"rule": "soft_clip", "modulation": "retroactive", "modulator_nonlinearity": "sigmoid", "engine": "reference"},
         {"core": "plastic_lstm", "rule": "clip", "bound": 2.0, "modulation": "retroactive", "forget_bias": 1.0},
         {"core": "lstm", "net_arch": [8]},
         {"core": "gru"},

@@ -16,6 +16,8 @@ def env():
 
 
 def agent_of(env, **policy_kwargs):
+    if "modulation" in policy_kwargs:
+        policy_kwargs["engine"] = "reference"  # which compiles nothing
     agent = PlasticA2C("PlasticPolicy", env, n_steps=5, policy_kwargs={"hidden_size": 12} | policy_kwargs, seed=0)
     torch.nn.init.normal_(agent.policy.action_net.weight, std=0.5)
     return agent

@@ -14,6 +14,8 @@ def env():
 
 
 def agent_of(env, **policy_kwargs):
+    if "modulation" in policy_kwargs:
+        policy_kwargs["engine"] = "reference"  # which compiles nothing
     agent = PlasticA2C("PlasticPolicy", env, n_steps=5, policy_kwargs={"hidden_size": 12} | policy_kwargs, seed=0)
     with torch.no_grad():
         agent.policy.action_net.weight.normal_(std=0.5)  # so that what it does depends on its state

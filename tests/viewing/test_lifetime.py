@@ -111,7 +111,7 @@ def test_a_trace_frozen_from_birth_stays_zero_and_costs_the_agent_its_plasticity
 @pytest.mark.parametrize("modulation", ["simple", "retroactive"])
 @pytest.mark.parametrize(("nonlinearity", "low"), [("tanh", -1.0), ("sigmoid", 0.0)])
 def test_modulation_and_eligibility_are_seen(core, modulation, nonlinearity, low):
-    settings = {"rule": "clip", "modulation": modulation, "modulator_nonlinearity": nonlinearity}
+    settings = {"rule": "clip", "modulation": modulation, "modulator_nonlinearity": nonlinearity, "engine": "reference"}
     agent, env = make(core=core, settings=settings, size=5, lifetime=20)
     torch.manual_seed(0)
     lifetime, state = Lifetime(agent, env, 3), None
