@@ -6,17 +6,23 @@ from typing import Annotated, Any, ClassVar, Literal
 from plastic_rl.choices import Modulation, RuleName
 from plastic_rl.envs.cues.config import CueActionConfig, CueRewardConfig
 from plastic_rl.settings.agents import AgentRun
-from plastic_rl.settings.base import MODULATION, Count, CountOrNone
+from plastic_rl.settings.base import MODULATION, Count, CountOrNone, Fraction, Positive, Weight
 
 
 @dataclass(frozen=True, kw_only=True)
 class CueRun(AgentRun):
     """Settings of a training on cues, tuned on ``cue-reward``."""
 
-    steps: Count = 10_000_000
-    decay_steps: CountOrNone = 10_000_000
+    steps: Count = 60_000_000
+    decay_steps: CountOrNone = 60_000_000
+    n_steps: Count = 120
+    gamma: Fraction = 0.9
+    squared_prob_coef: Weight = 0.02
+    vf_coef: Weight = 0.1
+    max_grad_norm: Positive = 2.0
     modulation: Annotated[Modulation | None, MODULATION] = "retroactive"
     rule: RuleName = "clip"
+    eta: Fraction = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +72,8 @@ class CueActionRun(CueActionConfig, CueRun):
 CUE_REWARD_PRESETS = {
     "tuned": CueRewardRun(),
     "paper": CueRewardRun(
-        preset="paper", steps=30 * 120 * 200_000, hidden_size=200, eta=0.1, envs=30, n_steps=120, learning_rate=1e-4,
-        decay_steps=0, adam_eps=1e-6, gamma=0.9, gae_lambda=1.0, squared_prob_coef=0.1, vf_coef=0.1, max_grad_norm=2.0,
+        preset="paper", steps=30 * 120 * 200_000, hidden_size=200, envs=30, learning_rate=1e-4, decay_steps=0,
+        adam_eps=1e-6, gae_lambda=1.0, squared_prob_coef=0.1,
     ),
 }  # fmt: skip
 CUE_ACTION_PRESETS = {"tuned": CueActionRun()}
