@@ -20,7 +20,7 @@ class CueRun(AgentRun):
     squared_prob_coef: Weight = 0.02
     vf_coef: Weight = 0.1
     max_grad_norm: Positive = 2.0
-    modulation: Annotated[Modulation | None, MODULATION] = "retroactive"
+    modulation: Annotated[Modulation | None, MODULATION] = "simple"
     rule: RuleName = "clip"
     eta: Fraction = 0.1
 
@@ -72,8 +72,8 @@ class CueActionRun(CueActionConfig, CueRun):
 CUE_REWARD_PRESETS = {
     "tuned": CueRewardRun(),
     "paper": CueRewardRun(
-        preset="paper", steps=30 * 120 * 200_000, hidden_size=200, envs=30, learning_rate=1e-4, decay_steps=0,
-        adam_eps=1e-6, gae_lambda=1.0, squared_prob_coef=0.1,
+        preset="paper", steps=30 * 120 * 200_000, modulation="retroactive", hidden_size=200, envs=30,
+        learning_rate=1e-4, decay_steps=0, adam_eps=1e-6, gae_lambda=1.0, squared_prob_coef=0.1,
     ),
 }  # fmt: skip
 CUE_ACTION_PRESETS = {"tuned": CueActionRun()}

@@ -48,7 +48,7 @@ def test_a_run_folder_holds_what_it_should(trained):
     }  # fmt: skip
     config = json.loads((folder / "config.json").read_text())
     assert config["command"] == name
-    assert config["run"]["modulation"] == "retroactive"
+    assert config["run"]["modulation"] == "simple"
     assert config["agent"]["policy_kwargs"]["optimizer_kwargs"] == {"eps": 1e-4}
     kind = CueRewardRun if name == "cue-reward" else CueActionRun
     assert RunFolder(folder).settings(kind).to_json() == config["run"]
@@ -80,7 +80,7 @@ def test_a_run_can_be_tested_watched_and_drawn(run, call):
     assert code == 0, error
     assert "trace frozen 5 steps after the first right answer" in said
     summary = json.loads(Path("run/evaluation/summary.json").read_text())
-    assert {"right_answers", "right_answers_trace_zero", "right_answers_last_quarter_eligibility_zero"} <= {*summary}
+    assert {"right_answers", "right_answers_trace_zero", "right_answers_last_quarter_modulation_zero"} <= {*summary}
     assert call("watch", "run", "--gif", "lifetime.gif")[0] == 0
     assert call("curves", "run", "--out", "curve.png")[0] == 0
     assert "return_mean" in Path("curve.csv").read_text()
@@ -105,7 +105,7 @@ def test_a_run_is_resumed_by_its_own_command(trained, run, refused):
         (["cue-action", "--actions", 1], "actions is 1: expected a whole number of at least 2"),
         (["cue-action", "--delay", 99_999], "lifetime, cues x meetings x (delay + 2), is 4800048"),
         (["cue-action", "--steps", 0], "--steps is 0: expected at least 1"),
-        (["cue-reward", "--core", "rnn", "--modulation", "simple"], "--core rnn has no use for --modulation"),
+        (["cue-reward", "--core", "rnn", "--modulation", "retroactive"], "--core rnn has no use for --modulation"),
         (["cue-reward", "--modulation", "none", "--fan-out", "neuron"], "--fan-out is neuron without --modulation"),
         (["cue-reward", "--adam-eps", 0], "--adam-eps is 0.0: expected a finite number above 0"),
     ],

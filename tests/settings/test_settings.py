@@ -195,7 +195,7 @@ def test_a_core_is_not_given_what_it_has_no_use_for(kind, core):
 
 @pytest.mark.parametrize("kind", [CueRewardRun, CueActionRun])
 def test_a_modulation_of_the_preset_can_be_left_out(kind):
-    assert (kind().modulation, kind().rule) == ("retroactive", "clip")
+    assert (kind().modulation, kind().rule) == ("simple", "clip")
     run = read(kind.command, "--modulation", "none")
     assert (run.modulation, run.rule) == (None, "hebb")
     assert read(kind.command, *run.to_words()) == kind.from_json(run.to_json()) == run
