@@ -14,9 +14,8 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
 from plastic_rl.modules import MemorylessCore, Modulator
-from plastic_rl.modules.ablation import plastic_layers
+from plastic_rl.modules.ablation import modulator_of, plastic_layers
 from plastic_rl.modules.cores import CoreSettings, RecurrentCore
-from plastic_rl.modules.recurrent import PlasticRecurrent
 from plastic_rl.modules.stepping import Stepper
 
 State = Any  # a core's NamedTuple, PlasticState for example, with arrays in place of tensors
@@ -179,7 +178,7 @@ class PlasticPolicy(ActorCriticPolicy):
     @property
     def is_modulated(self) -> bool:
         """Whether the core modulates its own plasticity."""
-        return isinstance(self.core, PlasticRecurrent) and self.core.modulator is not None
+        return modulator_of(self.core) is not None
 
     def modulation(self, state: State) -> np.ndarray:
         """Return the modulatory signal M of the step that led to a state, ``(B,)``.
@@ -212,9 +211,10 @@ class PlasticPolicy(ActorCriticPolicy):
 
     @property
     def _modulator(self) -> Modulator:
-        if not isinstance(self.core, PlasticRecurrent) or self.core.modulator is None:
+        modulator = modulator_of(self.core)
+        if modulator is None:
             raise ValueError(f"this {type(self.core).__name__} has no modulation: check is_modulated first")
-        return self.core.modulator
+        return modulator
 
     def initial_state(self, count: int) -> State:
         """Return the state of ``count`` agents at the start of their lifetimes, as ``predict`` takes it."""

@@ -14,9 +14,8 @@ from plastic_rl.choices import ABLATIONS as OF_NETWORK
 from plastic_rl.envs.protocols import Measured
 from plastic_rl.modules import ablation as networks
 
-LEARNED = (
-    5  # steps after the first hit (a positive reward), by which its reward was observed and written into the trace
-)
+# Steps after the first hit (a positive reward), by which its reward was observed and written into the trace.
+LEARNED = 5
 SHUFFLED = "modulation_shuffled"
 
 State = Any  # a core's state, a NamedTuple of arrays

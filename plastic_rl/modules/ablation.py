@@ -17,6 +17,11 @@ def plastic_layers(network: nn.Module) -> list[Any]:
     return [layer for layer in network.modules() if all(hasattr(layer, n) for n in ("alpha", "eta", "constrain_"))]
 
 
+def modulator_of(layer: Any) -> Modulator | None:
+    """Return what modulates a layer's plasticity; None where nothing does."""
+    return getattr(layer, "modulator", None)
+
+
 def ablations_of(network: nn.Module) -> list[Ablation]:
     """Return the ablations that take something from a network: none without plastic layers."""
     return [name for name in ABLATIONS if any(_has(layer, name) for layer in plastic_layers(network))]
@@ -48,7 +53,7 @@ def ablated(network: nn.Module, ablation: Ablation) -> Iterator[None]:
     kept = [tensor.detach().clone() for tensor in zeroed]
     with ExitStack() as stack:
         if ablation in ("trace_zero", "modulation_zero"):
-            for modulator in filter(None, map(_modulator, layers)):
+            for modulator in filter(None, map(modulator_of, layers)):
                 stack.enter_context(modulator.given(0.0))
         with torch.no_grad():
             for tensor in zeroed:
@@ -61,13 +66,9 @@ def ablated(network: nn.Module, ablation: Ablation) -> Iterator[None]:
                     tensor.copy_(before)
 
 
-def _modulator(layer: Any) -> Modulator | None:
-    return getattr(layer, "modulator", None)
-
-
 def _has(layer: Any, ablation: Ablation) -> bool:
     """Whether a plastic layer has what an ablation removes."""
-    modulator = _modulator(layer)
+    modulator = modulator_of(layer)
     if ablation == "modulation_zero":
         return modulator is not None
     return ablation != "eligibility_zero" or (modulator is not None and modulator.kind == "retroactive")
@@ -77,7 +78,7 @@ def _zeroed(layer: Any, ablation: Ablation) -> list[Tensor]:
     """Return the tensors of a layer that an ablation sets to 0, besides the modulatory signal."""
     if ablation == "alpha_zero":
         return [layer.alpha]
-    modulator = _modulator(layer)
+    modulator = modulator_of(layer)
     if ablation == "eligibility_zero" or (ablation == "trace_zero" and modulator is None):
         return [layer.eta]
     return [modulator.offset] if ablation == "trace_zero" and modulator and modulator.offset is not None else []

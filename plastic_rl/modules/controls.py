@@ -88,6 +88,10 @@ class _Core(nn.Module):
         super().__init__()
         self.input_size, self.hidden_size, self.batch_first = input_size, hidden_size, batch_first
 
+    def forward(self, input: Tensor, state: Any = None, *, episode_start: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""
+        return self._call(input, state, episode_start)
+
     def recurrent_weights(self) -> list[Any]:
         """Return the parameters that the settings' ``init_scale`` applies to."""
         return []
@@ -241,10 +245,6 @@ class LSTMCore(_Core):
         options: dict[str, Any] = {"device": device, "dtype": dtype}
         self.layer = nn.LSTM(input_size, hidden_size, **options)
 
-    def forward(self, input: Tensor, state: Any = None, *, episode_start: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""
-        return self._call(input, state, episode_start)
-
     def _layer(self, input: Tensor, state: LSTMState, clamp: Tensor | None) -> tuple[Tensor, LSTMState]:
         layer: Any = self.layer  # as in RNNCore
         if input.device.type == "cpu" and layer.weight_hh_l0.numel() >= WIDE * input.shape[1]:
@@ -277,10 +277,6 @@ class GRUCore(_Core):
         super().__init__(input_size, hidden_size, batch_first)
         self.layer = nn.GRU(input_size, hidden_size, device=device, dtype=dtype)
 
-    def forward(self, input: Tensor, state: Any = None, *, episode_start: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""
-        return self._call(input, state, episode_start)
-
     def _layer(self, input: Tensor, state: RNNState, clamp: Tensor | None) -> tuple[Tensor, RNNState]:
         output, hidden = self.layer(input, state.hidden.unsqueeze(0))
         return output, RNNState(hidden.squeeze(0))
@@ -312,10 +308,6 @@ class MemorylessCore(_Core):
         check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
         self.nonlinearity = nonlinearity
         self.layer = nn.Linear(input_size, hidden_size, device=device, dtype=dtype)
-
-    def forward(self, input: Tensor, state: Any = None, *, episode_start: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""
-        return self._call(input, state, episode_start)
 
     def _layer(self, input: Tensor, state: RNNState, clamp: Tensor | None) -> tuple[Tensor, RNNState]:
         output = ACTIVATIONS[self.nonlinearity](self.layer(input))

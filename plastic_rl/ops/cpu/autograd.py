@@ -76,6 +76,10 @@ class Problem(NamedTuple):
         trace, *eligibility = (plan.unpad_matrix(parts[:, part]) for part in range(self.parts))
         return trace, eligibility[0] if eligibility else None
 
+    def cell(self, t: int) -> Tensor | None:
+        """Return a copy of an LSTM's cells before step t; None if it is no LSTM."""
+        return torch.from_numpy(self.cells[t, :, : self.plan.n].copy()) if self.cells.size else None
+
 
 # The arrays that grow with the problem.
 _ARRAYS = tuple(name for name, kind in Problem.__annotations__.items() if kind is np.ndarray)
@@ -307,8 +311,7 @@ class _Sequence(torch.autograd.Function):
         if solved is None:
             trace = trace.contiguous()
             eligibility = None if eligibility is None else eligibility.contiguous()
-        cell = torch.from_numpy(problem.cells[-1, :, : problem.plan.n].copy()) if problem.cells.size else None
-        return outputs, trace, eligibility, cell
+        return outputs, trace, eligibility, problem.cell(-1)
 
     @staticmethod
     def backward(
@@ -370,6 +373,6 @@ def sequence(a: Arguments) -> tuple[Tensor, dict[str, Tensor]]:
         _forward(problem, _array(a.u), h)
         outputs = problem.outputs.contiguous()
         trace, eligibility = (None if t is None else t.contiguous() for t in problem.unpad_traces(h))
-        cell = torch.from_numpy(problem.cells[-1, :, : problem.plan.n].copy()) if problem.cells.size else None
+        cell = problem.cell(-1)
     last = {"hidden": outputs[-1].clone(), "cell": cell, "trace": trace, "eligibility": eligibility}
     return outputs, {name: part for name, part in last.items() if part is not None}

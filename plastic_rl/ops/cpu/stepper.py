@@ -81,8 +81,8 @@ class Stepper:
             traces = rule_of(a.rule, a.retroactive, float(p.law.eta)).step(
                 traces, before, torch.from_numpy(p.post[t, :, :n]), rate
             )
-        state = {"hidden": torch.from_numpy(p.x[t, :, :n].copy()), **traces}
-        return state | ({"cell": torch.from_numpy(p.cells[t, :, :n].copy())} if p.cells.size else {})
+        state, cell = {"hidden": torch.from_numpy(p.x[t, :, :n].copy()), **traces}, p.cell(t)
+        return state if cell is None else state | {"cell": cell}
 
     @property
     def can_replay(self) -> bool:
