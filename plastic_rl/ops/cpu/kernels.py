@@ -727,8 +727,12 @@ def kept_by_clip(code, law, v, h, pre, gain, rate, e):
 
 
 @_inlined_whole
-def add_sums(code, sums, at, v0, v1, ve0, ve1, h0, h1, e0, e1, p0, p1, gain, rate):
-    """Add to the sums over pre neurons, at ``at``, the share of two rows of the gradient of the next step's traces.
+def add_sums(
+    code, sums, at, v0, v1, ve0, ve1, h0, h1, e0, e1, p0, p1, gain, rate, post, sum0, sum1, decay
+):  # fmt: skip
+    """Add the share of two rows of the gradient of the next step's traces to the sums that this step needs.
+
+    Those over pre neurons are at ``at``. Returns those over post neurons, sum0 and sum1, and decay, after this vector.
 
     v and ve: of the trace and the eligibility; h and e: these before the step.
     """
@@ -740,21 +744,15 @@ def add_sums(code, sums, at, v0, v1, ve0, ve1, h0, h1, e0, e1, p0, p1, gain, rat
             add_two(sums.decay, at, s0, e0 + -h0, s1, e1 + -h1)
         else:
             add_two(sums.decay, at, s0, e0, s1, e1)
+        sum0, sum1 = multiply_add(ve0, post, sum0), multiply_add(ve1, post, sum1)
+        decay = multiply_add(ve1, e1, multiply_add(ve0, e0, decay))
     else:
         add_two(sums.post, at, s0, p0, s1, p1)
         if code & RULE == OJA or (code & RULE == HEBB and code & MODULATED):
             add_two(sums.decay, at, v0, h0, v1, h1)
-
-
-@_inlined_whole
-def into_row(code, v0, v1, ve0, ve1, h0, h1, e0, e1, p0, p1, gain, rate, post, sum0, sum1):
-    """The sums over post neurons, after a vector of two rows is added."""
-    if code & RETROACTIVE:
-        return multiply_add(ve0, post, sum0), multiply_add(ve1, post, sum1)
-    s0 = into_change(code, v0, change(code, p0, gain, rate, e0), h0)
-    s1 = into_change(code, v1, change(code, p1, gain, rate, e1), h1)
-    factor = gain if code & MODULATED else post
-    return multiply_add(s0, factor, sum0), multiply_add(s1, factor, sum1)
+        factor = gain if code & MODULATED else post
+        sum0, sum1 = multiply_add(s0, factor, sum0), multiply_add(s1, factor, sum1)
+    return sum0, sum1, decay
 
 
 @_inline
@@ -790,10 +788,27 @@ def sum_last(code, seq, kept, s0, g, sums, block):
                         v1 = kept_by_clip(code, law, v1, h1, p1, gain, rate, e1)
                         store(g, gi + j, v0)
                         store(g, gi + m + j, v1)
-                    add_sums(code, sums, bi + j, v0, v1, ve0, ve1, h0, h1, e0, e1, p0, p1, gain, rate)
-                    sum0, sum1 = into_row(code, v0, v1, ve0, ve1, h0, h1, e0, e1, p0, p1, gain, rate, post, sum0, sum1)
-                    if code & RETROACTIVE:
-                        decay = multiply_add(ve1, e1, multiply_add(ve0, e0, decay))
+                    sum0, sum1, decay = add_sums(
+                        code,
+                        sums,
+                        bi + j,
+                        v0,
+                        v1,
+                        ve0,
+                        ve1,
+                        h0,
+                        h1,
+                        e0,
+                        e1,
+                        p0,
+                        p1,
+                        gain,
+                        rate,
+                        post,
+                        sum0,
+                        sum1,
+                        decay,
+                    )
                 sums.pre[b, i] = total(sum0)
                 sums.pre[b, i + 1] = total(sum1)
             if code & RETROACTIVE:
@@ -999,15 +1014,10 @@ def through_rows(code, lag, law, origin, w, a, gates, x, y, rates, t, kept, g, g
             if started:
                 v0 = kept_by_clip(code, law, v0, old0, before0, gain, formerly, olde0)
                 v1 = kept_by_clip(code, law, v1, old1, before1, gain, formerly, olde1)
-                add_sums(
-                    code, sums, bi + j, v0, v1, ve0, ve1, old0, old1, olde0, olde1, before0, before1, gain, formerly
-                )
-                sum0, sum1 = into_row(
-                    code, v0, v1, ve0, ve1, old0, old1, olde0, olde1, before0, before1, gain, formerly, former,
-                    sum0, sum1,
+                sum0, sum1, decay = add_sums(
+                    code, sums, bi + j, v0, v1, ve0, ve1, old0, old1, olde0, olde1, before0, before1, gain, formerly,
+                    former, sum0, sum1, decay,
                 )  # fmt: skip
-                if code & RETROACTIVE:
-                    decay = multiply_add(ve1, olde1, multiply_add(ve0, olde0, decay))
             store_two(code, g, gi + j, m, apart, v0, v1, ve0, ve1)
         if code & LSTM:
             for j in range(0, 3 * m, lanes):
