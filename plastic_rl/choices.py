@@ -10,13 +10,14 @@ Alpha = Literal["connection", "neuron", "shared"]  # one plasticity coefficient 
 Nonlinearity = Literal["tanh", "relu"]
 Engine = Literal["auto", "reference", "fused", "traceless"]
 Core = Literal["plastic", "plastic_lstm", "rnn", "lstm", "gru", "memoryless"]  # all but the first two are controls
-CompletionCore = Literal["plastic", "rnn", "lstm"]  # those that remember what they were shown
+CompletionCore = Literal["plastic", "plastic_lstm", "rnn", "lstm", "gru"]  # those that remember what they were shown
 OutputLayer = Literal["plastic", "fixed"]  # of few-shot classification; the second is the control
 Split = Literal["paper", "lake", "vinyals", "glyphs"]  # of characters, into those for training and for tests
 Rotation = Literal["episode", "training", "class"]  # when few-shot classification rotates characters
 Drive = Literal["clamp", "add"]  # how a pattern reaches the neurons that it is shown to
 Ablation = Literal["trace_zero", "alpha_zero", "modulation_zero", "eligibility_zero"]
 
+PLASTIC_CORES = frozenset({"plastic", "plastic_lstm"})
 RULES: tuple[RuleName, ...] = get_args(RuleName)
 MODULATIONS: tuple[Modulation, ...] = get_args(Modulation)
 FAN_OUTS: tuple[FanOut, ...] = get_args(FanOut)

@@ -9,11 +9,8 @@ agents.csv           a row per agent: medians over its seeds
 comparison.png       median and quartiles against steps and against time
 """
 
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,8 @@ import numpy as np
 import torch
 
 from plastic_rl.commands.environments import make_vec
+from plastic_rl.commands.jobs import Job as AnyJob
+from plastic_rl.commands.jobs import check_finished, train_all
 from plastic_rl.envs.protocols import Words
 from plastic_rl.errors import UsageError, UserError, option
 from plastic_rl.evaluation.agents import shown, words_of
@@ -33,64 +32,16 @@ from plastic_rl.modules.cores import CoreSettings, RecurrentCore
 from plastic_rl.runs.folder import CONFIG, METRICS, RunFolder, make_folder
 from plastic_rl.settings import AGENTS, AgentRun, Compare
 from plastic_rl.settings.compare import MATCHED
-from plastic_rl.text import duration, number, table
+from plastic_rl.text import number, table
 from plastic_rl.training.machine import cores
-from plastic_rl.training.session import Interruption
 
 CURVES, TABLE, FIGURE = "curves.csv", "agents.csv", "comparison.png"
 MARKS = (10_000_000, 30_000_000, 100_000_000)  # steps at which returns are reported
 COLUMNS = ("steps", "seconds", "return_mean")
 MAY_DIFFER = ("out", "agents", "seeds", "jobs")  # between two calls for the same folder
 
+Job = AnyJob[AgentRun]
 Curve = tuple[np.ndarray, np.ndarray, np.ndarray]  # steps, seconds, returns
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a comparison: its agent, its settings, and its folder."""
-
-    agent: str
-    config: AgentRun
-    run: RunFolder
-
-    def __str__(self) -> str:
-        return f"{self.agent}, seed {self.config.seed}"
-
-    @property
-    def log(self) -> Path:
-        """The file with its output."""
-        return self.run.path.with_suffix(".log")
-
-    def start(self) -> subprocess.Popen[bytes]:
-        """Begin or resume the run, in a process of its own."""
-        words = ["--resume", str(self.run)]
-        if not self.run.is_run:
-            words = ["--out", str(self.run), *self.config.to_words()]
-        self.run.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.log, "a") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "plastic_rl.cli", self.config.command, *words],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that Ctrl-C reaches it through ``compare`` only, and not twice
-            )
-
-    def last_line(self) -> str:
-        """Return the last line of its output."""
-        lines = self.log.read_text(errors="replace").split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "it printed nothing")
-
-    def curve(self) -> Curve:
-        """Return its steps, seconds and returns.
-
-        Raises:
-            UserError: it has none.
-        """
-        rows = [row for row in self.run.metrics().rows() if "return_mean" in row]
-        if not rows:
-            raise UserError(f"{self.run} has no curve: {METRICS} is missing, or has no return in it")
-        steps, seconds, returns = (np.array([row[name] for row in rows]) for name in COLUMNS)
-        return steps, seconds, returns
 
 
 def compare(config: Compare) -> None:
@@ -106,20 +57,30 @@ def compare(config: Compare) -> None:
     agents = dict.fromkeys(config.agents)
     # The first seed of all agents comes first, so that a part of a comparison is useful too.
     jobs = [_job(config, agent, seed, sizes[agent]) for seed in range(config.seeds) for agent in agents]
-    with Interruption() as interruption:
-        try:
-            failed = _train([job for job in jobs if not job.run.is_finished], config.jobs or cores(), interruption)
-        except KeyboardInterrupt:
-            print("stopped; to continue, give the same command again")
-            raise SystemExit(128 + interruption.number) from None
+    failed = train_all(jobs, config.jobs or cores(), _result)
     everything = [  # runs of earlier calls belong to the comparison too
         _job(config, agent, seed, sizes[agent]) for agent in AGENTS for seed in _seeds(config.out / agent)
     ]
     if done := [job for job in everything if job.run.is_finished]:
         _report(config.out, done, words)
-    if failed:
-        logs = ", ".join(str(job.log) for job in failed)
-        raise UserError(f"{len(failed)} of {len(jobs)} runs failed: see {logs}")
+    check_finished(failed, len(jobs))
+
+
+def _result(job: Job) -> str:
+    return f"return {job.run.summary()['return_mean']:.1f}"
+
+
+def _curve(job: Job) -> Curve:
+    """Return its steps, seconds and returns.
+
+    Raises:
+        UserError: it has none.
+    """
+    rows = [row for row in job.run.metrics().rows() if "return_mean" in row]
+    if not rows:
+        raise UserError(f"{job.run} has no curve: {METRICS} is missing, or has no return in it")
+    steps, seconds, returns = (np.array([row[name] for row in rows]) for name in COLUMNS)
+    return steps, seconds, returns
 
 
 def _job(config: Compare, agent: str, seed: int, hidden_size: int) -> Job:
@@ -180,48 +141,17 @@ def hidden_sizes(config: Compare, features: int) -> dict[str, int]:
     return sizes | {agent: matching_hidden_size(plastic, partial(core, agent)) for agent in matched}
 
 
-def _train(waiting: list[Job], at_a_time: int, interruption: Interruption) -> list[Job]:
-    """Train runs, ``at_a_time`` of them side by side, each in a process of its own; return those that failed."""
-    running: dict[subprocess.Popen[bytes], Job] = {}
-    failed = []
-    waiting = waiting[::-1]
-    began, count, done = time.perf_counter(), len(waiting), 0
-    try:
-        while waiting or running:
-            while waiting and len(running) < at_a_time:
-                job = waiting.pop()
-                with interruption.held_back():  # or a process could be started that nobody ends
-                    running[job.start()] = job
-                print(f"{job}: begun", flush=True)
-            time.sleep(0.2)
-            for process in [process for process in running if process.poll() is not None]:
-                job = running.pop(process)
-                if not job.run.is_finished:
-                    failed.append(job)
-                    print(f"{job}: failed: {job.last_line()}", flush=True)
-                    continue
-                done += 1
-                left = (time.perf_counter() - began) / done * (count - done)
-                print(f"{job}: return {job.run.summary()['return_mean']:.1f}; {duration(left)} left", flush=True)
-    finally:
-        for process in running:  # each keeps a checkpoint, from which it can be resumed
-            process.terminate()
-        for process in running:
-            process.wait()
-    return failed
-
-
 def _report(out: Path, jobs: Sequence[Job], words: Words | None) -> None:
     """Write and draw the curves, and print the table of results."""
-    curves = {job: job.curve() for job in jobs}
+    curves = {job: _curve(job) for job in jobs}
     points = [
-        (job.agent, job.config.seed, int(steps), *others)
+        (job.group, job.config.seed, int(steps), *others)
         for job, curve in curves.items()
         for steps, *others in zip(*curve, strict=True)
     ]
     write_csv(out / CURVES, ("agent", "seed", "steps", "seconds", "return_mean"), points)
-    agents = list(dict.fromkeys(job.agent for job in jobs))
-    groups = {agent: [job for job in jobs if job.agent == agent] for agent in agents}
+    agents = list(dict.fromkeys(job.group for job in jobs))
+    groups = {agent: [job for job in jobs if job.group == agent] for agent in agents}
     drawn = {agent: [_in_minutes(curves[job]) for job in group] for agent, group in groups.items()}
     labels = ("environment steps", "minutes of training, one thread", "return per lifetime")
     compared_curves(out / FIGURE, drawn, labels, _levels(jobs, words))

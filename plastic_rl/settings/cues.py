@@ -13,10 +13,12 @@ from plastic_rl.settings.base import MODULATION, Count, CountOrNone, Fraction, P
 class CueRun(AgentRun):
     """Settings of a training on cues, tuned on ``cue-reward``."""
 
-    steps: Count = 60_000_000
-    decay_steps: CountOrNone = 60_000_000
+    steps: Count = 20_000_000
+    decay_steps: CountOrNone = 20_000_000
     n_steps: Count = 120
-    gamma: Fraction = 0.9
+    gamma: Fraction = 0.0  # an answer is rewarded at once, and changes nothing that comes later
+    adam_eps: Positive = 1e-6
+    hidden_size: Count = 64
     squared_prob_coef: Weight = 0.02
     vf_coef: Weight = 0.1
     max_grad_norm: Positive = 2.0
@@ -72,8 +74,8 @@ class CueActionRun(CueActionConfig, CueRun):
 CUE_REWARD_PRESETS = {
     "tuned": CueRewardRun(),
     "paper": CueRewardRun(
-        preset="paper", steps=30 * 120 * 200_000, modulation="retroactive", hidden_size=200, envs=30,
-        learning_rate=1e-4, decay_steps=0, adam_eps=1e-6, gae_lambda=1.0, squared_prob_coef=0.1,
+        preset="paper", steps=30 * 120 * 200_000, modulation="retroactive", hidden_size=200, envs=30, gamma=0.9,
+        learning_rate=1e-4, decay_steps=0, gae_lambda=1.0, squared_prob_coef=0.1,
     ),
 }  # fmt: skip
 CUE_ACTION_PRESETS = {"tuned": CueActionRun()}

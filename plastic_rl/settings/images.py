@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from plastic_rl.choices import PLASTIC_CORES
 from plastic_rl.errors import UsageError
 from plastic_rl.settings.base import Count, CountOrNone, Positive, unset
 from plastic_rl.settings.tasks import CompletionRun, Mean, found_from_everywhere
@@ -60,7 +61,7 @@ class Images(CompletionRun):
         rule = cls.adapted_rule(chosen)
         if chosen.preset == "tuned":
             return {"decay_episodes": chosen.episodes} | rule
-        return rule if chosen.core == "plastic" else {"learning_rate": 3e-5}
+        return rule if chosen.core in PLASTIC_CORES else {"learning_rate": 3e-5}
 
     def task_settings(self) -> dict[str, Any]:
         """Return the settings of the task."""

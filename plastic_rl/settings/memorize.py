@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from plastic_rl.choices import Drive
+from plastic_rl.choices import PLASTIC_CORES, Drive
 from plastic_rl.settings.base import Count, CountOrNone, Fraction, Positive
 from plastic_rl.settings.tasks import CompletionRun, Mean
 
@@ -46,7 +46,7 @@ class Memorize(CompletionRun):
     @classmethod
     def adapted(cls, chosen: Any) -> dict[str, Any]:
         """Networks without plasticity learn more slowly; in the comparison they are also larger."""
-        if chosen.core == "plastic":
+        if chosen.core in PLASTIC_CORES:
             return cls.adapted_rule(chosen)
         return {"learning_rate": 3e-5} | ({"hidden_size": 2050} if chosen.preset == "comparison" else {})
 

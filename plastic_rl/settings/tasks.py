@@ -90,7 +90,7 @@ class CompletionRun(ModulationSettings, TaskRun):
     """Settings of a training on a completion task."""
 
     core: CompletionCore = "plastic"
-    """Recurrent core of the network; rnn and lstm are the controls without plasticity."""
+    """Recurrent core of the network; rnn, lstm and gru are the controls without plasticity."""
     hidden_size: Annotated[int | None, at_least(1), unset("one per bit or pixel, and one for the bias")] = None
     """Neurons in the core."""
     init_scale: Annotated[float, Bound(partial(finite_number, low=0.0, high=1e30))] = 0.01

@@ -8,6 +8,7 @@ from plastic_rl.choices import COMPLETION_CORES, DRIVES, Drive
 from plastic_rl.modules import PlasticRNN
 from plastic_rl.modules.cores import CoreSettings
 
+CLAMPED_CORES = ("plastic", "rnn")
 GAIN = 20.0  # of an added input: its tanh is as close to -1 or 1 as if it were clamped
 
 
@@ -15,8 +16,8 @@ def completion_network(settings: CoreSettings, items: int, drive: Drive = "clamp
     """Return a network that is shown some of its items and outputs all of them.
 
     The network takes what is shown, ``(T, B, items)``, NaN where nothing is shown, and returns ``(T, B, items)``. A
-    plastic or rnn core has one neuron for each item, and a bias neuron that is always 1; further neurons are free. An
-    lstm core has input weights and a linear readout.
+    plastic or rnn core has one neuron for each item, and a bias neuron that is always 1; further neurons are free. A
+    core with gates, whose outputs cannot be set from outside, has input weights and a linear readout.
 
     Args:
         settings: settings of the core; without a size, there are items + 1 neurons.
@@ -31,7 +32,7 @@ def completion_network(settings: CoreSettings, items: int, drive: Drive = "clamp
         raise ValueError(f"a core {settings.core} cannot complete items: expected one of {', '.join(COMPLETION_CORES)}")
     if drive == "add" and settings.core != "plastic":
         raise ValueError(f"a core {settings.core} cannot be driven by {drive!r}: expected 'clamp'")
-    if settings.core == "lstm":
+    if settings.core not in CLAMPED_CORES:
         return ReadoutNetwork(settings.sized(items + 1), items)
     settings = settings.sized(items + 1, least=items + 1)
     return (ClampedNetwork if drive == "clamp" else AddedNetwork)(settings, items)
