@@ -26,6 +26,12 @@ class CueRun(AgentRun):
     rule: RuleName = "clip"
     eta: Fraction = 0.1
 
+    @classmethod
+    def adapted(cls, chosen: Any) -> dict[str, Any]:
+        """As for all agents; the eligibility begins as the last step's, which is soonest found to be of use."""
+        soon = chosen.preset == "tuned" and chosen.modulation == "retroactive"
+        return super().adapted(chosen) | ({"eta": 1.0} if soon else {})
+
 
 @dataclass(frozen=True, kw_only=True)
 class CueRewardRun(CueRewardConfig, CueRun):
