@@ -13,7 +13,7 @@ from plastic_rl.envs.drawing import captioned
 from plastic_rl.envs.protocols import Playable, Shown, Snapshot
 from plastic_rl.envs.window import Window
 from plastic_rl.errors import UsageError
-from plastic_rl.runs.finding import find_run, packaged
+from plastic_rl.runs.finding import find_run, opponent_in
 from plastic_rl.seeds import FRESH
 from plastic_rl.settings import AgentRun, MazeRun, Play
 from plastic_rl.text import tenths
@@ -61,8 +61,9 @@ def _opponent(config: Play) -> tuple[RecurrentAgent | None, str, dict[str, Any]]
         raise UsageError("--random-walls chooses the environment: leave out --env, or --random-walls")
     agent: RecurrentAgent | None = None
     run: AgentRun = MazeRun()
-    if config.run is not None or packaged("maze").is_dir():
-        agent, run = load(find_run(config.run))
+    found = opponent_in(config.env) if config.run is None else find_run(config.run)
+    if found is not None:
+        agent, run = load(found)
     other = config.env not in (None, run.env)
     wanted = {"size": config.size, "lifetime": config.lifetime}
     kwargs = {} if other else run.env_kwargs()

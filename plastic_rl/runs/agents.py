@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 
 from plastic_rl.agents import PlasticA2C, RecurrentAgent, archive
 from plastic_rl.errors import UserError
-from plastic_rl.runs.finding import packaged
+from plastic_rl.runs.finding import find_run
 from plastic_rl.runs.folder import AGENT_CHECKPOINT, CONFIG, RunFolder
 from plastic_rl.settings import AGENT_RUNS
 
@@ -23,12 +23,13 @@ def load_agent(folder: Path | str | None = None) -> RecurrentAgent:
     """Load a run's agent, ready to act.
 
     Args:
-        folder: of a run of ``maze``, ``cue-reward`` or ``cue-action``; None: the agent that comes with the package.
+        folder: of a run of ``maze``, ``cue-reward`` or ``cue-action``, or ``"maze"`` or ``"cue-reward"``, of which
+            trained agents come with the package; None: that of ``"maze"``.
 
     Raises:
         UserError: the folder is not a run of these commands, has no model yet, or is damaged.
     """
-    return load(RunFolder(packaged("maze") if folder is None else folder))
+    return load(find_run(None if folder is None else Path(folder)))
 
 
 def load(run: RunFolder) -> RecurrentAgent:

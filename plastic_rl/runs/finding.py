@@ -28,6 +28,17 @@ def find_run(name: Path | None) -> RunFolder:
     return RunFolder(inside if len(name.parts) == 1 and inside.is_dir() and not name.exists() else name)
 
 
+def opponent_in(env: str | None) -> RunFolder | None:
+    """Return the trained agent of the package that a person in an environment can be compared with, if there is one.
+
+    Args:
+        env: id of the environment; None, or one in which no agent of the package was trained: that of the maze.
+    """
+    trained = [RunFolder(packaged(command)) for command in ("maze", "cue-reward") if packaged(command).is_dir()]
+    there = [run for run in trained if run.config["run"]["env"] == env]
+    return next(iter(there or trained), None)
+
+
 def evaluation_folder(run: RunFolder) -> Path:
     """Return where results of testing a run go: into its folder, but never into the package."""
     return Path("evaluation") if run.path.parent == TRAINED else run.path / "evaluation"

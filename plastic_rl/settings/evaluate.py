@@ -14,7 +14,7 @@ class Evaluate(Settings):
     """Test a trained run on fresh episodes, with and without its plasticity; an agent also against random play."""
 
     run: Annotated[Path | None, Positional, unset("maze, the trained agent that comes with the package")] = None
-    """Run folder, or maze or omniglot for the trained runs that come with the package."""
+    """Run folder, or maze, cue-reward or omniglot for the trained runs that come with the package."""
     episodes: Annotated[int | None, at_least(1), unset("as many as at the end of the run")] = None
     """Lifetimes or episodes to test on."""
     data_dir: Annotated[Path | None, unset("as in the run's training")] = None

@@ -20,7 +20,7 @@ class Play(Settings):
     lifetime, Q quits.
     """
 
-    run: Annotated[Path | None, Positional, unset("the trained agent that comes with the package")] = None
+    run: Annotated[Path | None, Positional, unset("a trained agent that comes with the package")] = None
     """Run folder of the agent to compare with."""
     env: Annotated[str | None, unset("that of the agent")] = None
     """Environment id, such as PlasticRL/CueReward-v0. An agent of another task is not compared."""

@@ -17,8 +17,8 @@ class Watch(Settings):
     begins a new lifetime, Q quits.
     """
 
-    run: Annotated[Path | None, Positional, unset("the trained agent that comes with the package")] = None
-    """Run folder."""
+    run: Annotated[Path | None, Positional, unset("maze, the trained agent that comes with the package")] = None
+    """Run folder, or maze or cue-reward for the trained agents that come with the package."""
     gif: Annotated[Path | None, unset("open a window")] = None
     """GIF file to write instead of opening a window; it needs no display."""
     seed: Seed = 0

@@ -253,7 +253,6 @@ def test_play_lets_the_agent_live_the_same_lifetime(screen, call, trained, monke
 
 
 def test_play_takes_the_trained_agent_of_the_package(screen, call, trained, monkeypatch):
-    monkeypatch.setattr("plastic_rl.commands.play.packaged", lambda _: trained[0])
     monkeypatch.setattr("plastic_rl.runs.finding.packaged", lambda _: trained[0])
     keys, _ = screen
     keys += ["up", None, "q"]

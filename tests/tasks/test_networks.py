@@ -73,9 +73,10 @@ def test_a_clamped_rnn_is_tanh(shown):
     np.testing.assert_allclose(net(shown).detach(), by_hand(net, shown, step), atol=1e-5)
 
 
-def test_an_lstm_reads_zeros_where_nothing_is_shown(shown):
-    net = network(core="lstm", hidden_size=3)
-    output, _ = net.core.layer(shown.nan_to_num(0.0))
+@pytest.mark.parametrize("core", ["plastic_lstm", "lstm", "gru"])
+def test_a_core_with_gates_reads_zeros_where_nothing_is_shown(shown, core):
+    net = network(core=core, hidden_size=3)
+    output, _ = net.core(shown.nan_to_num(0.0))
     torch.testing.assert_close(net(shown), net.readout(output))
 
 
@@ -84,6 +85,8 @@ def test_an_lstm_reads_zeros_where_nothing_is_shown(shown):
     [
         ({"core": "rnn"}, "clamp"),
         ({"core": "lstm"}, "clamp"),
+        ({"core": "gru"}, "clamp"),
+        ({"core": "plastic_lstm", "eta": 0.1}, "clamp"),
         ({"eta": 0.1}, "clamp"),
         ({"eta": 0.1}, "add"),
         ({"eta": 0.1, "alpha": "shared"}, "clamp"),
@@ -130,15 +133,15 @@ def test_plasticity_may_begin_above_zero(alpha):
     ("settings", "says"),
     [
         ({"core": "esn"}, "unknown core 'esn': expected one of plastic, plastic_lstm, rnn, lstm"),
-        ({"core": "gru"}, "a core gru cannot complete items: expected one of plastic, rnn, lstm"),
         ({"hidden_size": 0}, "hidden_size is 0: expected at least 1"),
         ({"init_scale": -1.0}, "init_scale is -1.0: expected at least 0"),
         ({"init_scale": float("nan")}, "init_scale is nan"),
         ({"hidden_size": ITEMS}, "hidden_size is 4: expected at least 5 for this task"),
         ({"core": "rnn", "hidden_size": ITEMS}, "hidden_size is 4: expected at least 5 for this task"),
-        ({"core": "memoryless"}, "a core memoryless cannot complete items: expected one of plastic, rnn, lstm"),
-        ({"core": "fixed"}, "a core fixed cannot complete items: expected one of plastic, rnn, lstm"),
+        ({"core": "memoryless"}, "a core memoryless cannot complete items: expected one of plastic, plastic_lstm, rnn"),
+        ({"core": "fixed"}, "a core fixed cannot complete items: expected one of plastic, plastic_lstm, rnn"),
         ({"core": "rnn", "drive": "add"}, "a core rnn cannot be driven by 'add': expected 'clamp'"),
+        ({"core": "gru", "drive": "add"}, "a core gru cannot be driven by 'add': expected 'clamp'"),
         ({"core": "lstm", "drive": "add"}, "a core lstm cannot be driven by 'add': expected 'clamp'"),
         ({"drive": "push"}, "unknown drive 'push': expected one of clamp, add"),
     ],
