@@ -108,8 +108,9 @@ class CueActionConfig(CueConfig):
     """Possible actions, from 2 to 1,000."""
     meetings: int = 6
     """How often each cue is met in a lifetime, from 1 to 1,000."""
-    delay: int = 0
-    """Steps from a cue to the go signal; with 0, a cue is answered while it is shown."""
+    delay: int = 1
+    """Steps from a cue to the go signal. With 0, a cue is answered while it is shown, before its activity has passed
+    through recurrent connections: too early for a network that remembers in them."""
 
     def __post_init__(self) -> None:
         """Check every setting."""
@@ -121,7 +122,7 @@ class CueActionConfig(CueConfig):
 
     @classmethod
     def easy(cls, **settings: Any) -> "CueActionConfig":
-        """Return a small version for tests: two cues of two bits, two actions, 24 steps."""
+        """Return a small version for tests: two cues of two bits, two actions, 36 steps."""
         return cls(**{"cues": 2, "bits": 2, "actions": 2, **settings})
 
     @property

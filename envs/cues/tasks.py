@@ -161,7 +161,8 @@ class CueAction(CueEnv):
     - `code`: "random" or "one-hot", as for :class:`CueReward`.
     - `actions`: possible actions, from 2 to 1,000.
     - `meetings`: how often each cue is met, from 1 to 1,000.
-    - `delay`: steps from a cue to the go signal; with 0, a cue is answered while it is shown.
+    - `delay`: steps from a cue to the go signal. With 0, a cue is answered while it is shown, before its activity has
+      passed through recurrent connections: too early for a network that remembers in them.
     - `render_mode`: "human" (a window), "rgb_array", "ansi" or None.
 
     `CueActionConfig.easy()` has the settings of a small version for tests, with two cues and two actions.
