@@ -93,8 +93,12 @@ def _label(one: Mapping[str, Any], alike: Sequence[Mapping[str, Any]], with_core
     def distinct(names: Sequence[str]) -> int:
         return len({tuple(repr(other.get(name)) for name in names) for other in alike})
 
-    differing = [name for name in dict.fromkeys(itertools.chain(*alike))
-                 if name not in IRRELEVANT and distinct([name]) > 1]  # fmt: skip
+    differing: list[str] = []
+    for name in dict.fromkeys(itertools.chain(*alike)):
+        # What some runs have no use for is one and the same in the others: it is named only if nothing else tells.
+        telling = distinct([*differing, name]) > distinct(differing)
+        if name not in IRRELEVANT and (telling or len({repr(other[name]) for other in alike if name in other}) > 1):
+            differing.append(name)
     short = [name for name in differing if name not in LENGTHS]
     chosen = ["core"] * with_core + (short if distinct(short) == distinct(differing) else differing)
     return ", ".join(_in_words(name, one[name]) for name in chosen if one.get(name) is not None) or "all"

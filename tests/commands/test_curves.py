@@ -93,6 +93,10 @@ def test_means_are_over_parts_of_the_axis():
             [{"core": "rnn", "learning_rate": 0.1}, {"core": "rnn", "learning_rate": 0.2}, {"core": "lstm"}],
             ["rnn, learning rate 0.1", "rnn, learning rate 0.2", "lstm"],
         ),
+        (
+            [{"modulation": "simple", "fan_out": "none"}, {"modulation": "retroactive", "fan_out": "none"}, {}],
+            ["modulation simple", "modulation retroactive", "all"],
+        ),
     ],
 )
 def test_runs_are_named_by_what_tells_them_apart(settings, expected):

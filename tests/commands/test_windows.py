@@ -316,10 +316,10 @@ def test_play_with_other_keys(screen, call):
     assert len(set(seen[4:8])) == 3 + (seen[7] != seen[0])
     words = ("play", "--env", "PlasticRL/CueAction-v0")
     before = len(shown)
-    keys += [None] * (before - len(keys)) + ["space", "up", "3", None]
+    keys += [None] * (before - len(keys)) + ["up", "3", "space", "space", "3", None]
     assert call(*words)[0] == 0
     seen = pictures(shown)[before:]
-    assert seen[0] == seen[1] == seen[2] != seen[3]
+    assert seen[0] == seen[1] == seen[2] != seen[3] == seen[4] != seen[5]
 
 
 def test_play_goes_on_by_itself_where_no_answer_counts(screen, call, monkeypatch):

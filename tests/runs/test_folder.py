@@ -13,7 +13,7 @@ from plastic_rl import cli
 from plastic_rl.agents import archive
 from plastic_rl.errors import UsageError, UserError
 from plastic_rl.ops import set_num_threads
-from plastic_rl.runs.finding import TRAINED, evaluation_folder, find_run
+from plastic_rl.runs.finding import TRAINED, evaluation_folder, find_run, opponent_in
 from plastic_rl.runs.folder import FILES, RESULTS, RunFolder
 from plastic_rl.runs.metrics import MetricsFile
 from plastic_rl.settings import MazeRun, Memorize
@@ -128,3 +128,12 @@ def test_which_run_is_meant(tmp_path, monkeypatch):
     Path("maze").mkdir()  # a folder of the user's own comes first
     assert find_run(Path("maze")).path == Path("maze")
     assert evaluation_folder(find_run(Path("maze"))) == Path("maze/evaluation")
+
+
+def test_whom_a_person_is_compared_with(tmp_path, monkeypatch):
+    monkeypatch.setattr("plastic_rl.runs.finding.TRAINED", tmp_path)
+    assert opponent_in("PlasticRL/GridMaze-v0") is None
+    shutil.copytree(TRAINED, tmp_path, ignore=shutil.ignore_patterns("*.safetensors"), dirs_exist_ok=True)
+    assert opponent_in("PlasticRL/CueReward-v0").path == tmp_path / "cue-reward"
+    for env in (None, "PlasticRL/GridMaze-v0", "PlasticRL/RandomMaze-v0"):
+        assert opponent_in(env).path == tmp_path / "maze"

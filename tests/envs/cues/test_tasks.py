@@ -330,7 +330,7 @@ def test_small_versions():
     env = gym.make("plastic_rl:PlasticRL/CueReward-v0", **asdict(CueRewardConfig.easy()))
     assert env.observation_space.shape == (8,)
     assert env.unwrapped.lifetime == 75
-    assert CueActionConfig.easy(meetings=3).lifetime == 12
+    assert CueActionConfig.easy(meetings=3).lifetime == 18
     assert CueRewardConfig.easy(bits=4) == CueRewardConfig(cues=2, bits=4, shown=1, lifetime=75)
 
 
