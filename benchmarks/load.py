@@ -29,7 +29,7 @@ import torch
 import plastic_rl  # noqa: F401, registers the environments
 from plastic_rl.commands.compare import hidden_sizes
 from plastic_rl.commands.jobs import Job, check_finished, train_all
-from plastic_rl.errors import UserError
+from plastic_rl.errors import UsageError, UserError
 from plastic_rl.figures.style import COLOURS, FAINT, INK, dress, new_figure, save
 from plastic_rl.files import write_csv
 from plastic_rl.modules import matching_hidden_size
@@ -137,9 +137,15 @@ def matching_size(bits: int, kind: str, hidden_size: int) -> int:
 
 
 def point(sweep: str, load: int, kind: str, config: Run, out: Path) -> Point:
-    """Return a training, with its run folder."""
-    folder = out / sweep / f"{load}" / kind / f"seed-{config.seed}"
-    return Point(sweep, load, kind, Job(f"{sweep}, load {load}, {kind}", config, RunFolder(folder)))
+    """Return a training, with its run folder.
+
+    Raises:
+        UsageError: the folder holds a run with other settings.
+    """
+    run = RunFolder(out / sweep / f"{load}" / kind / f"seed-{config.seed}")
+    if run.is_run and run.settings(type(config)) != config:
+        raise UsageError(f"{run} was trained with other settings: name another --out")
+    return Point(sweep, load, kind, Job(f"{sweep}, load {load}, {kind}", config, run))
 
 
 def draw(path: Path, rows: Sequence[Row], kinds: Sequence[str]) -> None:
@@ -204,16 +210,18 @@ def main() -> int:
     options = parser.parse_args()
     if min(options.seeds, options.hidden_size, options.jobs) < 1:
         parser.error("--seeds, --hidden-size and --jobs must be at least 1")
-    found = [networks(options) if sweep == "patterns" else agents(sweep, options) for sweep in options.sweeps]
-    # The first seed of everything comes first, so that a part of the benchmark is useful too.
-    points = sorted(itertools.chain(*found), key=lambda one: one.job.config.seed)
-    by_run = {one.job.run.path: one for one in points}
-    failed = train_all(
-        [one.job for one in points], options.jobs, lambda job: f"performance {by_run[job.run.path].result():.2f}"
-    )
-    report(options.out, points, options.kinds)
     try:
+        found = [networks(options) if sweep == "patterns" else agents(sweep, options) for sweep in options.sweeps]
+        # The first seed of everything comes first, so that a part of the benchmark is useful too.
+        points = sorted(itertools.chain(*found), key=lambda one: one.job.config.seed)
+        by_run = {one.job.run.path: one for one in points}
+        failed = train_all(
+            [one.job for one in points], options.jobs, lambda job: f"performance {by_run[job.run.path].result():.2f}"
+        )
+        report(options.out, points, options.kinds)
         check_finished(failed, len(points))
+    except UsageError as error:
+        parser.error(str(error))
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
