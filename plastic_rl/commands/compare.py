@@ -20,8 +20,7 @@ import numpy as np
 import torch
 
 from plastic_rl.commands.environments import make_vec
-from plastic_rl.commands.jobs import Job as AnyJob
-from plastic_rl.commands.jobs import check_finished, train_all
+from plastic_rl.commands.jobs import Job, check_finished, train_all
 from plastic_rl.envs.protocols import Words
 from plastic_rl.errors import UsageError, UserError, option
 from plastic_rl.evaluation.agents import shown, words_of
@@ -40,7 +39,7 @@ MARKS = (10_000_000, 30_000_000, 100_000_000)  # steps at which returns are repo
 COLUMNS = ("steps", "seconds", "return_mean")
 MAY_DIFFER = ("out", "agents", "seeds", "jobs")  # between two calls for the same folder
 
-Job = AnyJob[AgentRun]
+AgentJob = Job[AgentRun]
 Curve = tuple[np.ndarray, np.ndarray, np.ndarray]  # steps, seconds, returns
 
 
@@ -66,11 +65,11 @@ def compare(config: Compare) -> None:
     check_finished(failed, len(jobs))
 
 
-def _result(job: Job) -> str:
+def _result(job: AgentJob) -> str:
     return f"return {job.run.summary()['return_mean']:.1f}"
 
 
-def _curve(job: Job) -> Curve:
+def _curve(job: AgentJob) -> Curve:
     """Return its steps, seconds and returns.
 
     Raises:
@@ -83,7 +82,7 @@ def _curve(job: Job) -> Curve:
     return steps, seconds, returns
 
 
-def _job(config: Compare, agent: str, seed: int, hidden_size: int) -> Job:
+def _job(config: Compare, agent: str, seed: int, hidden_size: int) -> AgentJob:
     settings = replace(config.run_settings(agent, seed), hidden_size=hidden_size)
     return Job(agent, settings, RunFolder(config.out / agent / f"seed-{seed}"))
 
@@ -141,7 +140,7 @@ def hidden_sizes(config: Compare, features: int) -> dict[str, int]:
     return sizes | {agent: matching_hidden_size(plastic, partial(core, agent)) for agent in matched}
 
 
-def _report(out: Path, jobs: Sequence[Job], words: Words | None) -> None:
+def _report(out: Path, jobs: Sequence[AgentJob], words: Words | None) -> None:
     """Write and draw the curves, and print the table of results."""
     curves = {job: _curve(job) for job in jobs}
     points = [
@@ -168,14 +167,14 @@ def _in_minutes(curve: Curve) -> Curve:
     return steps, seconds / 60, returns
 
 
-def _levels(jobs: Sequence[Job], words: Words | None) -> dict[str, float]:
+def _levels(jobs: Sequence[AgentJob], words: Words | None) -> dict[str, float]:
     """What other play collects, by name: means over the runs, each of which has measured or computed it."""
     names = {"random play": "random_return"} | ({} if words is None else {words.oracle: "oracle_return"})
     summaries = [job.run.summary() for job in jobs]
     return {title: float(np.mean([summary[name] for summary in summaries])) for title, name in names.items()}
 
 
-def _row(jobs: Sequence[Job], curves: Sequence[Curve], words: Words | None) -> dict[str, float | int | None]:
+def _row(jobs: Sequence[AgentJob], curves: Sequence[Curve], words: Words | None) -> dict[str, float | int | None]:
     """Results of an agent: medians over its seeds, and the lowest and highest final return."""
     summaries = [job.run.summary() for job in jobs]
 

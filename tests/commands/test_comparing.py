@@ -98,7 +98,7 @@ def test_a_signal_while_a_run_begins_ends_that_run_too(call, monkeypatch, tmp_pa
         os.kill(os.getpid(), signal.SIGINT)
         return begun[-1]
 
-    monkeypatch.setattr("plastic_rl.commands.compare.Job.start", start)
+    monkeypatch.setattr("plastic_rl.commands.jobs.Job.start", start)
     code, said, _ = call("compare", "--out", tmp_path / "comparison", *SMALL, "--agents", "rnn", "--seeds", 3)
     assert code == 128 + signal.SIGINT
     assert "to continue, give the same command again" in said

@@ -49,7 +49,7 @@ def test_a_run_folder_holds_what_it_should(trained):
     config = json.loads((folder / "config.json").read_text())
     assert config["command"] == name
     assert config["run"]["modulation"] == "simple"
-    assert config["agent"]["policy_kwargs"]["optimizer_kwargs"] == {"eps": 1e-4}
+    assert config["agent"]["policy_kwargs"]["optimizer_kwargs"] == {"eps": 1e-6}
     kind = CueRewardRun if name == "cue-reward" else CueActionRun
     assert RunFolder(folder).settings(kind).to_json() == config["run"]
     summary = json.loads((folder / "summary.json").read_text())

@@ -141,7 +141,7 @@ def test_bad_actions_are_clear_errors():
 
 
 def test_gymnasium_s_statistics():
-    envs = RecordEpisodeStatistics(gym.make_vec("PlasticRL/CueAction-v0", num_envs=4, cues=2, meetings=1))
+    envs = RecordEpisodeStatistics(gym.make_vec("PlasticRL/CueAction-v0", num_envs=4, cues=2, meetings=1, delay=0))
     envs.reset(seed=0)
     for _ in range(4):
         *_, infos = envs.step(np.zeros(4, dtype=int))
