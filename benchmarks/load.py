@@ -22,19 +22,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import gymnasium as gym
 import numpy as np
 import torch
 
-import plastic_rl  # noqa: F401, registers the environments
-from plastic_rl.commands.compare import hidden_sizes
+from plastic_rl.commands.compare import hidden_sizes, job_of, look
 from plastic_rl.commands.jobs import Job, check_finished, train_all
 from plastic_rl.errors import UsageError, UserError
 from plastic_rl.figures.style import COLOURS, FAINT, INK, dress, new_figure, save
 from plastic_rl.files import write_csv
 from plastic_rl.modules import matching_hidden_size
 from plastic_rl.runs.folder import RunFolder
-from plastic_rl.settings import AGENTS, COMPARISONS, Memorize, Run
+from plastic_rl.settings import AGENTS, COMPARISONS, Memorize
 from plastic_rl.tasks import CoreSettings
 from plastic_rl.tasks.networks import CLAMPED_CORES, completion_network
 from plastic_rl.text import table
@@ -61,22 +59,13 @@ class Point(NamedTuple):
     sweep: str
     load: int
     kind: str
-    job: Job[Run]
-
-    def result(self) -> float:
-        """Return the share of what is possible that it reached, 0 at chance and 1 at best."""
-        summary = self.job.run.summary()
-        if self.sweep == "patterns":
-            return 1 - 2 * summary["wrong_erased_bits"]
-        chance, best = summary["random_return"], summary["oracle_return"]
-        return (summary["return_mean"] - chance) / (best - chance)
+    job: Job[Any]
 
     def row(self) -> "Row":
         """Return the row of load.csv."""
         config, summary = self.job.config, self.job.run.summary()
-        neurons: int = config.hidden_size  # type: ignore[attr-defined]
-        measured = (summary["parameters"], round(self.result(), 4), round(summary["train_seconds"], 1))
-        return Row(self.sweep, self.load, self.kind, config.seed, neurons, *measured)
+        measured = (summary["parameters"], round(performance(self.job), 4), round(summary["train_seconds"], 1))
+        return Row(self.sweep, self.load, self.kind, config.seed, config.hidden_size, *measured)
 
 
 class Row(NamedTuple):
@@ -92,6 +81,15 @@ class Row(NamedTuple):
     seconds: float
 
 
+def performance(job: Job[Any]) -> float:
+    """Return the share of what is possible that a finished training reached, 0 at chance and 1 at best."""
+    summary = job.run.summary()
+    if job.config.command == Memorize.command:
+        return 1 - 2 * summary["wrong_erased_bits"]
+    chance, best = summary["random_return"], summary["oracle_return"]
+    return (summary["return_mean"] - chance) / (best - chance)
+
+
 def agents(sweep: str, options: argparse.Namespace) -> Iterator[Point]:
     """Yield the trainings of agents."""
     task: Any
@@ -99,30 +97,35 @@ def agents(sweep: str, options: argparse.Namespace) -> Iterator[Point]:
     env: dict[str, Any] = {} if sweep == "cues" else {"env": "PlasticRL/RandomMaze-v0"}
     for value in values:
         comparison = COMPARISONS[task](
-            task=task, match_parameters=True, hidden_size=options.hidden_size, steps=options.steps or STEPS[sweep],
-            **env | {name: value},
+            task=task, out=options.out / sweep / f"{value}", match_parameters=True, hidden_size=options.hidden_size,
+            steps=options.steps or STEPS[sweep], **env | {name: value},
         )  # fmt: skip
-        vector = gym.make_vec(comparison.env, 1, **comparison.run_settings("plastic", 0).env_kwargs())
-        sizes = hidden_sizes(comparison, gym.spaces.flatdim(vector.single_observation_space))
-        vector.close()
+        features, _ = look(comparison)
+        sizes = hidden_sizes(comparison, features)
         for kind in options.kinds:
             for seed in range(options.seeds):
-                config = replace(comparison.run_settings(kind, seed), hidden_size=sizes[kind])
-                yield point(sweep, value, kind, config, options.out)
+                yield point(sweep, value, kind, job_of(comparison, kind, seed, sizes[kind]))
 
 
 def networks(options: argparse.Namespace) -> Iterator[Point]:
     """Yield the trainings of networks on patterns."""
     for bits, patterns in PATTERNS:
+        load = bits * patterns
         for kind in options.kinds:
             size = matching_size(bits, kind, options.hidden_size)
-            plastic = AGENTS[kind].get("core", "plastic") == "plastic"
+            initial = INITIAL if core_of(kind) == "plastic" else {}
             for seed in range(options.seeds):
                 config = Memorize.from_preset(
                     "comparison", **AGENTS[kind], patterns=patterns, bits=bits, hidden_size=size, seed=seed, threads=1,
-                    learning_rate=RATES[kind], **(INITIAL if plastic else {}), **LEARNING,
+                    learning_rate=RATES[kind], **initial, **LEARNING,
                 )  # fmt: skip
-                yield point("patterns", bits * patterns, kind, config, options.out)
+                run = RunFolder(options.out / "patterns" / f"{load}" / kind / f"seed-{seed}")
+                yield point("patterns", load, kind, Job(kind, config, run))
+
+
+def core_of(kind: str) -> Any:
+    """Return the core of a kind of network."""
+    return AGENTS[kind].get("core", "plastic")
 
 
 def matching_size(bits: int, kind: str, hidden_size: int) -> int:
@@ -133,19 +136,18 @@ def matching_size(bits: int, kind: str, hidden_size: int) -> int:
         # A network whose neurons are clamped has no other weights than its core, which can be of any size.
         return settings.build(0) if core in CLAMPED_CORES else completion_network(settings, bits)
 
-    return matching_hidden_size(build("plastic", hidden_size), partial(build, AGENTS[kind].get("core", "plastic")))
+    return matching_hidden_size(build("plastic", hidden_size), partial(build, core_of(kind)))
 
 
-def point(sweep: str, load: int, kind: str, config: Run, out: Path) -> Point:
-    """Return a training, with its run folder.
+def point(sweep: str, load: int, kind: str, job: Job[Any]) -> Point:
+    """Return a training as a part of the benchmark.
 
     Raises:
-        UsageError: the folder holds a run with other settings.
+        UsageError: its folder holds a run with other settings.
     """
-    run = RunFolder(out / sweep / f"{load}" / kind / f"seed-{config.seed}")
-    if run.is_run and run.settings(type(config)) != config:
-        raise UsageError(f"{run} was trained with other settings: name another --out")
-    return Point(sweep, load, kind, Job(f"{sweep}, load {load}, {kind}", config, run))
+    if job.run.is_run and job.run.settings(type(job.config)) != job.config:
+        raise UsageError(f"{job.run} was trained with other settings: name another --out")
+    return Point(sweep, load, kind, replace(job, group=f"{sweep}, load {load}, {kind}"))
 
 
 def draw(path: Path, rows: Sequence[Row], kinds: Sequence[str]) -> None:
@@ -214,10 +216,8 @@ def main() -> int:
         found = [networks(options) if sweep == "patterns" else agents(sweep, options) for sweep in options.sweeps]
         # The first seed of everything comes first, so that a part of the benchmark is useful too.
         points = sorted(itertools.chain(*found), key=lambda one: one.job.config.seed)
-        by_run = {one.job.run.path: one for one in points}
-        failed = train_all(
-            [one.job for one in points], options.jobs, lambda job: f"performance {by_run[job.run.path].result():.2f}"
-        )
+        jobs = [one.job for one in points]
+        failed = train_all(jobs, options.jobs, lambda job: f"performance {performance(job):.2f}")
         report(options.out, points, options.kinds)
         check_finished(failed, len(points))
     except UsageError as error:

@@ -49,16 +49,16 @@ def compare(config: Compare) -> None:
     Raises:
         UserError: a run failed; the others were finished.
     """
-    features, words = _look(config)
+    features, words = look(config)
     sizes = hidden_sizes(config, features)
     make_folder(config.out, "--out")
     _keep_settings(config)
     agents = dict.fromkeys(config.agents)
     # The first seed of all agents comes first, so that a part of a comparison is useful too.
-    jobs = [_job(config, agent, seed, sizes[agent]) for seed in range(config.seeds) for agent in agents]
+    jobs = [job_of(config, agent, seed, sizes[agent]) for seed in range(config.seeds) for agent in agents]
     failed = train_all(jobs, config.jobs or cores(), _result)
     everything = [  # runs of earlier calls belong to the comparison too
-        _job(config, agent, seed, sizes[agent]) for agent in AGENTS for seed in _seeds(config.out / agent)
+        job_of(config, agent, seed, sizes[agent]) for agent in AGENTS for seed in _seeds(config.out / agent)
     ]
     if done := [job for job in everything if job.run.is_finished]:
         _report(config.out, done, words)
@@ -82,7 +82,8 @@ def _curve(job: AgentJob) -> Curve:
     return steps, seconds, returns
 
 
-def _job(config: Compare, agent: str, seed: int, hidden_size: int) -> AgentJob:
+def job_of(config: Compare, agent: str, seed: int, hidden_size: int) -> AgentJob:
+    """Return one run of a comparison: of an agent, with a seed and a number of neurons."""
     settings = replace(config.run_settings(agent, seed), hidden_size=hidden_size)
     return Job(agent, settings, RunFolder(config.out / agent / f"seed-{seed}"))
 
@@ -114,7 +115,7 @@ def _keep_settings(config: Compare) -> None:
             )
 
 
-def _look(config: Compare) -> tuple[int, Words | None]:
+def look(config: Compare) -> tuple[int, Words | None]:
     """Return the length of an observation, and what the results in this environment are called."""
     env = make_vec(config.env, 1, config.run_settings("plastic", 0).env_kwargs())
     env.close()
