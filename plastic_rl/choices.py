@@ -17,7 +17,6 @@ Rotation = Literal["episode", "training", "class"]  # when few-shot classificati
 Drive = Literal["clamp", "add"]  # how a pattern reaches the neurons that it is shown to
 Ablation = Literal["trace_zero", "alpha_zero", "modulation_zero", "eligibility_zero"]
 
-PLASTIC_CORES = frozenset({"plastic", "plastic_lstm"})
 RULES: tuple[RuleName, ...] = get_args(RuleName)
 MODULATIONS: tuple[Modulation, ...] = get_args(Modulation)
 FAN_OUTS: tuple[FanOut, ...] = get_args(FanOut)
@@ -47,6 +46,7 @@ UNUSED: dict[str, frozenset[str]] = {
     "memoryless": PLASTICITY | {"forget_bias"},
     "fixed": PLASTICITY | {"forget_bias"},
 }
+PLASTIC_CORES = tuple(core for core in CORES if "rule" not in UNUSED[core])
 
 
 def without_effect(core: str, modulation: str | None = None) -> frozenset[str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from plastic_rl.errors import UsageError
 from plastic_rl.runs.folder import RunFolder
+from plastic_rl.settings import AGENT_RUNS
 
 TRAINED = Path(__file__).parents[1] / "trained"  # the run folders that come with the package, by command
 
@@ -34,7 +35,7 @@ def opponent_in(env: str | None) -> RunFolder | None:
     Args:
         env: id of the environment; None, or one in which no agent of the package was trained: that of the maze.
     """
-    trained = [RunFolder(packaged(command)) for command in ("maze", "cue-reward") if packaged(command).is_dir()]
+    trained = [RunFolder(packaged(command)) for command in AGENT_RUNS if packaged(command).is_dir()]
     there = [run for run in trained if run.config["run"]["env"] == env]
     return next(iter(there or trained), None)
 

@@ -789,26 +789,9 @@ def sum_last(code, seq, kept, s0, g, sums, block):
                         store(g, gi + j, v0)
                         store(g, gi + m + j, v1)
                     sum0, sum1, decay = add_sums(
-                        code,
-                        sums,
-                        bi + j,
-                        v0,
-                        v1,
-                        ve0,
-                        ve1,
-                        h0,
-                        h1,
-                        e0,
-                        e1,
-                        p0,
-                        p1,
-                        gain,
-                        rate,
-                        post,
-                        sum0,
-                        sum1,
+                        code, sums, bi + j, v0, v1, ve0, ve1, h0, h1, e0, e1, p0, p1, gain, rate, post, sum0, sum1,
                         decay,
-                    )
+                    )  # fmt: skip
                 sums.pre[b, i] = total(sum0)
                 sums.pre[b, i + 1] = total(sum1)
             if code & RETROACTIVE:
