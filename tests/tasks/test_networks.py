@@ -76,7 +76,7 @@ def test_a_clamped_rnn_is_tanh(shown):
 @pytest.mark.parametrize("core", ["plastic_lstm", "lstm", "gru"])
 def test_a_core_with_gates_reads_zeros_where_nothing_is_shown(shown, core):
     net = network(core=core, hidden_size=3)
-    output, _ = net.core(shown.nan_to_num(0.0))
+    output, _ = getattr(net.core, "layer", net.core)(shown.nan_to_num(0.0))
     torch.testing.assert_close(net(shown), net.readout(output))
 
 
