@@ -28,6 +28,15 @@ def test_the_task_of_a_user_s_own_is_learned(tmp_path):
     assert found["wrong"] < 0.02  # chance is a half
 
 
+@pytest.mark.slow
+def test_right_answers_by_trial_are_those_of_the_guide(tmp_path):
+    (code,) = re.findall(r"^```python\n(.*?)^```", (DOCS / "reproduction.md").read_text(), re.MULTILINE | re.DOTALL)
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    first = re.findall(r"\[(0\.5|0\.49) +0\.6\d", result.stdout)
+    assert len(first) == 2, result.stdout  # of the agent and of the ideal observer
+
+
 @pytest.mark.parametrize(
     "flags", sorted(set(re.findall(r"plastic-rl (?:memorize|images|omniglot|evaluate)[^`#\n]*", TASKS)))
 )
