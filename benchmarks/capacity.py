@@ -100,7 +100,7 @@ def draw(path: Path, medians: dict[str, list[float]], bits: int) -> None:
     axes.axvline(0.138 * bits, color=FAINT, linewidth=1, linestyle=":")
     across, along = axes.get_xaxis_transform(), axes.get_yaxis_transform()
     text = {"textcoords": "offset points", "color": FAINT, "fontsize": 9}
-    axes.annotate("0.138 N: Hopfield's known capacity", (0.138 * bits, 0.6), (4, 0), across, **text)
+    axes.annotate("0.138 N: Hopfield (1982)", (0.138 * bits, 0.6), (4, 0), across, **text)
     axes.annotate("1 %", (1, 100 * LEVEL), (-2, 2), along, ha="right", **text)
     dress(axes, PATTERNS[-1], ("patterns in an episode", "wrong bits, % (chance: 25)"))
     axes.set_title(f"What {bits} neurons hold after one presentation", color=INK, fontsize=11, loc="left")
