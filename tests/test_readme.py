@@ -15,7 +15,7 @@ SNIPPETS = re.findall(r"^### ([^\n]+)\n.*?^```python\n(.*?)^```", README, re.MUL
 def test_there_is_an_example_of_each_level():
     assert [title for title, _ in SNIPPETS] == [
         "The op", "The layer", "Neuromodulation", "The output layer", "The trained classifier", "The environment",
-        "The cue tasks", "The agent", "The trained agent",
+        "The cue tasks", "The agent", "The trained agents",
     ]  # fmt: skip
 
 
