@@ -109,8 +109,8 @@ class CueActionConfig(CueConfig):
     meetings: int = 6
     """How often each cue is met in a lifetime, from 1 to 1,000."""
     delay: int = 1
-    """Steps from a cue to the go signal. With 0, a cue is answered while it is shown, before its activity has passed
-    through recurrent connections: too early for a network that remembers in them."""
+    """Steps for which a cue is seen before the go signal. With 0, a cue is answered at the first sight, before its
+    activity has passed through recurrent connections: too early for a network that remembers in them."""
 
     def __post_init__(self) -> None:
         """Check every setting."""
@@ -127,7 +127,7 @@ class CueActionConfig(CueConfig):
 
     @property
     def trial_length(self) -> int:
-        """Steps in a trial: from the cue to the go signal, and the step in which the reward is seen."""
+        """Steps in a trial: the cue up to the go signal, and the step in which the reward is seen."""
         return self.delay + 2
 
     @property

@@ -112,18 +112,18 @@ class CueAction(CueEnv):
     ## Description
     Each lifetime has `cues` random cues, and each asks for one action, unknown to the agent. In each trial the agent
     sees a cue and answers with an action; it is rewarded if that was the right one, but is never told which one would
-    have been. Each cue is met `meetings` times. Cues and actions are new in every lifetime. A wrong answer rules out
-    one action, and a right one settles a cue, so the agent has to remember as much about each of the cues. The number
-    of `cues` sets the load on memory and changes nothing else: trials and meetings stay the same, and so does the best
-    possible return per trial.
+    have been. The cue stays until it is answered, so that nothing has to be held in mind within a trial. Each cue is
+    met `meetings` times. Cues and actions are new in every lifetime. A wrong answer rules out one action, and a right
+    one settles a cue, so the agent has to remember as much about each of the cues. The number of `cues` sets the load
+    on memory and changes nothing else: trials and meetings stay the same, and so does the best possible return per
+    trial.
 
     A trial has `delay + 2` steps:
 
     | observation | steps | the action that answers it |
     | --- | --- | --- |
-    | a cue; if there is no delay, with the go signal | 1 | is the agent's answer if there is no delay |
-    | blank (only with a delay) | `delay - 1` | has no effect |
-    | go (only with a delay) | 1 | is the agent's answer; this `step()` returns the reward |
+    | a cue | `delay` | has no effect |
+    | the same cue, with the go signal | 1 | is the agent's answer; this `step()` returns the reward |
     | blank, with the reward as the previous reward and the answer as the previous action | 1 | has no effect |
 
     ## Action Space
@@ -161,8 +161,8 @@ class CueAction(CueEnv):
     - `code`: "random" or "one-hot", as for :class:`CueReward`.
     - `actions`: possible actions, from 2 to 1,000.
     - `meetings`: how often each cue is met, from 1 to 1,000.
-    - `delay`: steps from a cue to the go signal. With 0, a cue is answered while it is shown, before its activity has
-      passed through recurrent connections: too early for a network that remembers in them.
+    - `delay`: steps for which a cue is seen before the go signal. With 0, a cue is answered at the first sight, before
+      its activity has passed through recurrent connections: too early for a network that remembers in them.
     - `render_mode`: "human" (a window), "rgb_array", "ansi" or None.
 
     `CueActionConfig.easy()` has the settings of a small version for tests, with two cues and two actions.

@@ -98,7 +98,7 @@ def _cue_action(config: CueActionConfig, lives: Keys, codes: Observations) -> Li
     draws = np.arange(count).reshape(config.meetings, config.cues)
     order = draw(draw(lives, _ORDER)[:, None, None], draws).argsort(axis=-1).reshape(len(lives), count)
     cue = np.full((len(lives), config.lifetime), -1, dtype=np.int64)
-    cue[:, ::length] = order
+    cue.reshape(len(lives), count, length)[..., :-1] = order[..., None]  # all but the blank step at a trial's end
     go = np.zeros(cue.shape, dtype=np.bool_)
     go[:, config.delay :: length] = True
     trial = np.broadcast_to(np.arange(config.lifetime) // length, cue.shape)

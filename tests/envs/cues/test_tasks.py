@@ -134,7 +134,8 @@ def test_every_step_of_cue_action_follows_the_rules(kwargs, seed, actions):
     action_of, met = {}, []
     for steps in trials_of(infos):
         assert len(steps) == kwargs["delay"] + 2
-        assert [t - steps[0] for t in steps if not seen[t].blank] == [0]
+        assert [t - steps[0] for t in steps if not seen[t].blank] == list(range(kwargs["delay"] + 1))
+        assert len({infos[t]["cue"] for t in steps[:-1]}) == 1
         assert [t - steps[0] for t in steps if seen[t].go] == [kwargs["delay"]]
         met.append(infos[steps[0]]["cue"])
         right = {infos[t]["right_action"] for t in steps}
