@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import CategoricalDistribution, Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import MlpExtractor
+from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
@@ -56,6 +56,13 @@ class PlasticPolicy(ActorCriticPolicy):
         settings = {field.name: kwargs.pop(field.name) for field in fields(CoreSettings) if field.name in kwargs}
         self.core_settings = CoreSettings(**settings).sized(HIDDEN_SIZE)
         super().__init__(observation_space, action_space, lr_schedule, net_arch=net_arch or [], **kwargs)
+        # Whether the features are the observations as they are: then most of the time to get them can be saved.
+        self._as_seen = (
+            type(self.features_extractor) is FlattenExtractor
+            and isinstance(observation_space, spaces.Box)
+            and observation_space.dtype == np.float32
+            and len(observation_space.shape) == 1
+        )
 
     def _build_mlp_extractor(self) -> None:
         self.core = self.core_settings.build(self.features_dim)
@@ -86,10 +93,11 @@ class PlasticPolicy(ActorCriticPolicy):
 
         ``act`` counts Discrete actions from 0, an environment from its space's ``start``.
         """
-        chosen = actions.cpu().numpy().reshape((-1, *(self.action_space.shape or ())))
-        if isinstance(self.action_space, spaces.Discrete):
-            return chosen + self.action_space.start
-        return np.clip(chosen, self.action_space.low, self.action_space.high)  # type: ignore[attr-defined]
+        space = self.action_space
+        chosen = actions.numpy(force=True)
+        if isinstance(space, spaces.Discrete):
+            return chosen + space.start
+        return np.clip(chosen.reshape((-1, *(space.shape or ()))), space.low, space.high)  # type: ignore[attr-defined]
 
     def values(self, hidden: Tensor) -> Tensor:
         """Return the values ``(...)`` of core outputs ``(..., N)``, without gradients."""
@@ -98,6 +106,9 @@ class PlasticPolicy(ActorCriticPolicy):
 
     def features(self, observations: PyTorchObs) -> Tensor:
         """Return the features ``(B, F)`` of a batch of observations."""
+        if self._as_seen:
+            assert isinstance(observations, Tensor)
+            return observations.float()
         space = self.observation_space
         if isinstance(space, spaces.Discrete) and space.start:  # Stable-Baselines3 counts from 0
             assert isinstance(observations, Tensor)

@@ -204,9 +204,9 @@ class RecurrentAgent(SavedAgent):
                 assert isinstance(seen, np.ndarray)
                 assert started is not None
                 with torch.no_grad():
-                    features = self.policy.features(obs_as_tensor(seen, self.device))
+                    features = self.policy.features(torch.as_tensor(seen, device=self.device))
                     starts = torch.as_tensor(started, dtype=torch.bool, device=self.device)
-                actions = self.policy.act(stepper.step(features, starts))
+                    actions = self.policy.act(stepper.step(features, starts))
                 observations, rewards, dones, infos = env.step(self.policy.for_env(actions))
                 assert isinstance(observations, np.ndarray)
                 # Set before the callback, so that all it saves, or an interruption leaves, is of one moment.
@@ -215,8 +215,8 @@ class RecurrentAgent(SavedAgent):
                 callback.update_locals(locals())
                 if not callback.on_step():
                     return False
-                self._update_info_buffer(infos, dones)
                 if dones.any():
+                    self._update_info_buffer(infos, dones)
                     rewards = self._with_bootstrap(rewards, infos, stepper)
                 rollout_buffer.add(seen, actions.cpu().numpy(), rewards, started)
         finally:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from plastic_rl.checks import check_choice, check_shape
 from plastic_rl.choices import NONLINEARITIES
 from plastic_rl.modules.batching import check_episode_start, layout_of, unpack_state
-from plastic_rl.modules.stepping import ModuleStepper, Stepper
+from plastic_rl.modules.stepping import ModuleStepper, Stepper, begun
 from plastic_rl.ops.reference import ACTIVATIONS
 
 
@@ -103,7 +103,12 @@ class _Core(nn.Module):
 
     def stepper(self, state: Any, steps: int) -> Stepper:
         """Return a stepper for ``steps`` steps from ``state``, one at a time, without gradients."""
-        return ModuleStepper(self._run, unpack_state(self.state_type, state), self.input_size)
+        return ModuleStepper(self._run, unpack_state(self.state_type, state), self.input_size, self._cell)
+
+    def _cell(self, input: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Take one step with input ``(B, input_size)``; PyTorch's layers take twice as long for it as its cells."""
+        output, state = self._layer(input[None], state, None)
+        return output[0], state
 
     def _layer(self, input: Tensor, state: Any, clamp: Tensor | None) -> tuple[Tensor, Any]:
         raise NotImplementedError
@@ -139,8 +144,7 @@ class _Core(nn.Module):
         cuts = [0, *(t for t in episode_start.any(1).nonzero().flatten().tolist() if t > 0), len(sequence)]
         pieces = []
         for begin, end in pairwise(cuts):
-            keep = ~episode_start[begin].unsqueeze(-1)
-            state = self.state_type(*(torch.where(keep, part, 0.0) for part in state))
+            state = begun(state, episode_start[begin])
             part = None if clamp is None else clamp[begin:end]
             piece, state = self._layer(sequence[begin:end], state, part)
             pieces.append(piece)
@@ -197,6 +201,13 @@ class RNNCore(_Core):
         """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""
         return self._call(input, state, episode_start, clamp)
 
+    def _cell(self, input: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
+        if not self.input_size:
+            return super()._cell(input, state)
+        cell = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
+        hidden = cell(input, state.hidden, *self.layer.parameters())
+        return hidden, RNNState(hidden)
+
     def _layer(self, input: Tensor, state: RNNState, clamp: Tensor | None) -> tuple[Tensor, RNNState]:
         if clamp is None and isinstance(self.layer, nn.RNN):
             output, hidden = self.layer(input, state.hidden.unsqueeze(0))
@@ -245,6 +256,10 @@ class LSTMCore(_Core):
         options: dict[str, Any] = {"device": device, "dtype": dtype}
         self.layer = nn.LSTM(input_size, hidden_size, **options)
 
+    def _cell(self, input: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        state = LSTMState(*torch.lstm_cell(input, tuple(state), *self.layer.parameters()))
+        return state.hidden, state
+
     def _layer(self, input: Tensor, state: LSTMState, clamp: Tensor | None) -> tuple[Tensor, LSTMState]:
         layer: Any = self.layer  # as in RNNCore
         if input.device.type == "cpu" and layer.weight_hh_l0.numel() >= WIDE * input.shape[1]:
@@ -276,6 +291,10 @@ class GRUCore(_Core):
     ) -> None:
         super().__init__(input_size, hidden_size, batch_first)
         self.layer = nn.GRU(input_size, hidden_size, device=device, dtype=dtype)
+
+    def _cell(self, input: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
+        hidden = torch.gru_cell(input, state.hidden, *self.layer.parameters())
+        return hidden, RNNState(hidden)
 
     def _layer(self, input: Tensor, state: RNNState, clamp: Tensor | None) -> tuple[Tensor, RNNState]:
         output, hidden = self.layer(input, state.hidden.unsqueeze(0))

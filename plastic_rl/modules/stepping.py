@@ -46,20 +46,24 @@ def check_step(input: Tensor, episode_start: Tensor, batch_size: int, input_size
 
 
 class ModuleStepper(Stepper):
-    """Steps any core, by running it over sequences ``(1, B, input_size)``."""
+    """Steps any core, by its own function for a step, or by running it over sequences ``(1, B, input_size)``."""
 
-    def __init__(self, run: Callable, state: Any, input_size: int) -> None:
-        self._run, self.state, self._input_size = run, state, input_size
+    def __init__(self, run: Callable, state: Any, input_size: int, cell: Callable | None = None) -> None:
+        self._run, self.state, self._input_size, self._cell = run, state, input_size, cell
         self._first, self._starts, self._outputs = state, list[Tensor](), list[Tensor]()
 
     def step(self, input: Tensor, episode_start: Tensor) -> Tensor:
         """See :class:`Stepper`."""
         check_step(input, episode_start, self.state.hidden.shape[0], self._input_size)
         with torch.no_grad():
-            output, self.state = self._run(input[None], self.state, episode_start=episode_start[None])
+            if self._cell is None:
+                outputs, self.state = self._run(input[None], self.state, episode_start=episode_start[None])
+                output = outputs[0]
+            else:
+                output, self.state = self._cell(input, begun(self.state, episode_start))
         self._starts.append(episode_start.clone())
-        self._outputs.append(output[0])
-        return output[0]
+        self._outputs.append(output)
+        return output
 
     @property
     def outputs(self) -> Tensor:  # type: ignore[override]
@@ -69,3 +73,11 @@ class ModuleStepper(Stepper):
     def replay(self, input: Tensor) -> Tensor:
         """See :class:`Stepper`."""
         return self._run(input, self._first, episode_start=torch.stack(self._starts))[0]
+
+
+def begun(state: Any, episode_start: Tensor) -> Any:
+    """Return a state with zeros where an episode begins, ``(B,)``."""
+    if not episode_start.any():
+        return state
+    keep = ~episode_start.unsqueeze(-1)
+    return type(state)(*(torch.where(keep, part, 0.0) for part in state))
