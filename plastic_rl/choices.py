@@ -49,6 +49,11 @@ UNUSED: dict[str, frozenset[str]] = {
 PLASTIC_CORES = tuple(core for core in CORES if "rule" not in UNUSED[core])
 
 
+def default_rule(modulation: str | None) -> RuleName:
+    """Return the rule where none is chosen: modulated rates may be negative, under which hebb's trace diverges."""
+    return "clip" if modulation else "hebb"
+
+
 def without_effect(core: str, modulation: str | None = None) -> frozenset[str]:
     """Return the settings that have no effect on a core with this modulation, None for no modulation."""
     return UNUSED[core] if modulation else UNUSED[core] | MODULATOR | {"modulation"}

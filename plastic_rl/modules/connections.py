@@ -17,6 +17,7 @@ from plastic_rl.choices import (
     FanOut,
     Modulation,
     ModulatorNonlinearity,
+    default_rule,
 )
 from plastic_rl.rules import Clip, Rule, RuleFunction, TraceRule, check_retroactive, get_rule
 
@@ -30,7 +31,7 @@ class Plasticity:
             retroactive modulation with a rule that writes more than a product of activities.
     """
 
-    rule: str | Rule | RuleFunction
+    rule: str | Rule | RuleFunction | None
     alpha: Alpha
     eta: float
     learn_eta: bool
@@ -41,6 +42,8 @@ class Plasticity:
 
     def __post_init__(self) -> None:
         """Check the settings."""
+        if self.rule is None:
+            object.__setattr__(self, "rule", default_rule(self.modulation))
         check_choice("alpha", self.alpha, ALPHAS)
         check_within("eta", self.eta, 0, 1)
         check_at_least("bound", self.bound, 0)
@@ -59,6 +62,7 @@ class Plasticity:
     @property
     def trace_rule(self) -> TraceRule:
         """The rule with its settings."""
+        assert self.rule is not None
         return Clip(self.bound) if self.rule == "clip" else get_rule(self.rule)
 
     @property

@@ -17,6 +17,7 @@ from plastic_rl.choices import (
     ModulatorNonlinearity,
     Nonlinearity,
     RuleName,
+    default_rule,
 )
 from plastic_rl.choices import Core as CoreName
 from plastic_rl.choices import OutputLayer as OutputLayerName
@@ -65,7 +66,7 @@ class CoreSettings:
 
     core: CoreName | OutputLayerName = "plastic"
     hidden_size: int | None = None
-    rule: RuleName | Rule | RuleFunction = "hebb"
+    rule: RuleName | Rule | RuleFunction | None = None
     alpha: Alpha = "connection"
     eta: float = 0.01
     learn_eta: bool = True
@@ -82,7 +83,11 @@ class CoreSettings:
     def __post_init__(self) -> None:
         """Check what the core does not check itself."""
         check_choice("core", self.core, dict.fromkeys([*CORES, *OUTPUT_LAYERS]))
-        changed = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
+        rule = default_rule(self.modulation)
+        if self.rule is None:
+            object.__setattr__(self, "rule", rule)
+        defaults = {field.name: field.default for field in fields(self)} | {"rule": rule}
+        changed = [name for name, default in defaults.items() if getattr(self, name) != default]
         check_used(f"a core {self.core}", changed, UNUSED[self.core])
         if self.hidden_size is not None:
             check_at_least("hidden_size", self.hidden_size, 1)

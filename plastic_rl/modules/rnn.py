@@ -54,6 +54,7 @@ class PlasticRNN(_PlasticRNN):
             network.
         hidden_size: number of neurons, N.
         rule: ``"hebb"``, ``"oja"``, ``"clip"``, ``"soft_clip"``, or a function like those in ``plastic_rl.rules``.
+            None: ``"clip"`` with a modulation, and ``"hebb"`` without.
         alpha: plasticity coefficients: one per ``"connection"`` (N, N), one per post ``"neuron"`` (1, N), or one
             ``"shared"`` by all connections (1,).
         nonlinearity: ``"tanh"`` or ``"relu"``.
@@ -93,7 +94,7 @@ class PlasticRNN(_PlasticRNN):
         self,
         input_size: int,
         hidden_size: int,
-        rule: str | Rule | RuleFunction = "hebb",
+        rule: str | Rule | RuleFunction | None = None,
         alpha: Alpha = "connection",
         nonlinearity: str = "tanh",
         eta: float = 0.01,
@@ -155,7 +156,7 @@ class PlasticRNNCell(_PlasticRNN):
         self,
         input_size: int,
         hidden_size: int,
-        rule: str | Rule | RuleFunction = "hebb",
+        rule: str | Rule | RuleFunction | None = None,
         alpha: Alpha = "connection",
         nonlinearity: str = "tanh",
         eta: float = 0.01,

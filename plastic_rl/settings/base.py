@@ -10,7 +10,15 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 import tyro
 
 from plastic_rl.checks import check_at_least, check_choice, check_used, check_within, finite_number
-from plastic_rl.choices import MODULATIONS, MODULATOR, UNUSED, FanOut, Modulation, ModulatorNonlinearity
+from plastic_rl.choices import (
+    MODULATIONS,
+    MODULATOR,
+    UNUSED,
+    FanOut,
+    Modulation,
+    ModulatorNonlinearity,
+    default_rule,
+)
 from plastic_rl.errors import UsageError, option
 from plastic_rl.seeds import LARGEST
 
@@ -123,11 +131,8 @@ class ModulationSettings(Settings):
 
     @staticmethod
     def adapted_rule(chosen: Any) -> dict[str, Any]:
-        """Return the default of the rule that depends on the modulation.
-
-        Modulated rates may be negative, under which the trace of another rule grows without bound.
-        """
-        return {"rule": "clip" if chosen.modulation else "hebb"}
+        """Return the default of the rule, which depends on the modulation."""
+        return {"rule": default_rule(chosen.modulation)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,6 +149,7 @@ def _output_layer(core: CoreSettings, features: int, outputs: int) -> PlasticLin
     """Return a new output layer, plastic or fixed."""
     if core.core == "fixed":
         return nn.Linear(features, outputs, bias=False)
+    assert core.rule is not None
     layer = PlasticLinear(
         features, outputs, rule=core.rule, alpha=core.alpha, eta=core.eta, learn_eta=core.learn_eta, bound=core.bound
     )

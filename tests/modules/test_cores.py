@@ -58,6 +58,24 @@ def test_a_modulated_core_of_settings(core, Class):
     assert not built.w.any()
 
 
+@pytest.mark.parametrize(("core", "Class"), [("plastic", PlasticRNN), ("plastic_lstm", PlasticLSTM)])
+@pytest.mark.parametrize(("modulation", "rule"), [(None, "hebb"), ("simple", "clip"), ("retroactive", "clip")])
+def test_the_rule_follows_from_the_modulation_where_none_is_chosen(core, Class, modulation, rule):
+    settings = CoreSettings(core, 6, modulation=modulation)
+    assert settings.rule == rule
+    assert settings.build(4).trace_rule.name == Class(4, 6, modulation=modulation).trace_rule.name == rule
+    assert CoreSettings(core, 6, rule="hebb", modulation=modulation).build(4).trace_rule.name == "hebb"
+
+
+def test_traces_under_a_negative_signal_stay_finite():
+    """With hebb they would grow by 2 at every step: past float32 after 128."""
+    rnn = PlasticRNN(4, 6, modulation="simple")
+    with rnn.modulator.given(-1.0):
+        output, state = rnn(torch.randn(300, 3, 4))
+    assert output.isfinite().all()
+    assert state.trace.abs().max() <= 1
+
+
 @pytest.mark.parametrize("core", sorted(UNUSED))
 def test_a_setting_that_a_core_has_no_use_for_is_refused(core):
     for name in OTHERS:

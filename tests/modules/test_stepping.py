@@ -32,6 +32,7 @@ CORES = {
     "retroactive": lambda: PlasticRNN(I, N, "clip", eta=0.3, modulation="retroactive"),
     "plastic_lstm": lambda: PlasticLSTM(I, N, "clip", eta=0.3, modulation="retroactive"),
     "rnn": lambda: RNNCore(I, N),
+    "rnn_relu": lambda: RNNCore(I, N, "relu"),
     "lstm": lambda: LSTMCore(I, N),
     "gru": lambda: GRUCore(I, N),
     "memoryless": lambda: MemorylessCore(I, N),
