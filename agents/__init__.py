@@ -2,7 +2,8 @@
 
 from plastic_rl.agents.a2c import PlasticA2C
 from plastic_rl.agents.policies import PlasticPolicy
+from plastic_rl.agents.ppo import PlasticPPO
 from plastic_rl.agents.recurrent import RecurrentAgent
 from plastic_rl.agents.vec_env import GymnasiumVecEnv
 
-__all__ = ["GymnasiumVecEnv", "PlasticA2C", "PlasticPolicy", "RecurrentAgent"]
+__all__ = ["GymnasiumVecEnv", "PlasticA2C", "PlasticPPO", "PlasticPolicy", "RecurrentAgent"]

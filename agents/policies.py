@@ -118,18 +118,21 @@ class PlasticPolicy(ActorCriticPolicy):
             observations = observations.unsqueeze(-1)
         return super(ActorCriticPolicy, self).extract_features(observations, self.features_extractor)
 
-    def replay(self, observations: Tensor, stepper: Stepper) -> tuple[Distribution, Tensor]:
+    def replay(
+        self, observations: Tensor, stepper: Stepper, which: Tensor | None = None
+    ) -> tuple[Distribution, Tensor]:
         """Run the network over the steps of a rollout once more, differentiably.
 
         Args:
             observations: ``(T, B, *observation)``.
             stepper: the one that ran the core over these observations.
+            which: numbers of the environments in the batch of the stepper that these observations are of; None: all.
 
         Returns:
             The distribution and the values of all ``T * B`` steps, in that order.
         """
         features = self.features(observations.flatten(0, 1)).unflatten(0, observations.shape[:2])
-        return self.heads(stepper.replay(features).flatten(0, 1))
+        return self.heads(stepper.replay(features, which).flatten(0, 1))
 
     def forward(  # type: ignore[override]
         self,

@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from torch import Tensor
 from torch.nn import functional as F
 
-from plastic_rl.agents.buffer import LifetimeBuffer
+from plastic_rl.agents.buffer import LifetimeBuffer, Lifetimes
 from plastic_rl.agents.policies import PlasticPolicy, State
 from plastic_rl.agents.saving import SavedAgent
 from plastic_rl.agents.vec_env import GymnasiumVecEnv
@@ -80,7 +80,7 @@ class RecurrentAgent(SavedAgent):
         ValueError: a setting is out of bounds.
     """
 
-    saved_settings = (
+    saved_settings: ClassVar[tuple[str, ...]] = (
         "n_steps", "gamma", "gae_lambda", "ent_coef", "squared_prob_coef", "vf_coef", "max_grad_norm",
         "normalize_advantage", "seed",
     )  # fmt: skip
@@ -177,6 +177,10 @@ class RecurrentAgent(SavedAgent):
         name = tb_log_name or type(self).__name__
         return super().learn(total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)
 
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        """As in Stable-Baselines3, but never below 0: the last rollout may go on after the last step."""
+        super()._update_current_progress_remaining(min(num_timesteps, total_timesteps), total_timesteps)
+
     def predict(
         self,
         observation: np.ndarray | dict[str, np.ndarray],
@@ -248,29 +252,47 @@ class RecurrentAgent(SavedAgent):
             rewards[truncated] += self.gamma * values.cpu().numpy()
         return rewards
 
-    def replay_rollout(self) -> Replay:
-        """Run the recorded rollout through the network with its present weights, differentiably."""
+    def replay_rollout(self, which: Tensor | None = None) -> Replay:
+        """Run the recorded rollout through the network with its present weights, differentiably.
+
+        Args:
+            which: numbers of the environments to replay; None: all of them.
+        """
         rollout = next(self.rollout_buffer.get())
-        distribution, values = self.policy.replay(rollout.observations, self._stepper)
-        actions, advantages = rollout.actions.flatten(0, 1), rollout.advantages.flatten()
-        if isinstance(self.action_space, spaces.Discrete):
-            actions = actions.long().flatten()
+        if which is not None:
+            rollout = Lifetimes(*(part[:, which] for part in rollout))
+        distribution, values = self.policy.replay(rollout.observations, self._stepper, which)
+        actions, advantages = self._flat(rollout.actions), rollout.advantages.flatten()
         if self.normalize_advantage and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         return Replay(actions, advantages, rollout.returns.flatten(), distribution, values)
 
-    def descend(self, policy_loss: Tensor, replay: Replay) -> None:
+    def log_probs(self) -> Tensor:
+        """Return the logarithms of the probabilities of the rollout's actions ``(T, B)``, as the agent acted."""
+        actions = next(self.rollout_buffer.get()).actions
+        with torch.no_grad():
+            distribution, _ = self.policy.heads(self._stepper.outputs.flatten(0, 1))
+            return distribution.log_prob(self._flat(actions)).unflatten(0, actions.shape[:2])
+
+    def _flat(self, actions: Tensor) -> Tensor:
+        """Return actions ``(T, B, *action)`` as a distribution of T * B actions takes them."""
+        actions = actions.flatten(0, 1)
+        return actions.long().flatten() if isinstance(self.action_space, spaces.Discrete) else actions
+
+    def descend(self, policy_loss: Tensor, replay: Replay, value_loss: Tensor | None = None) -> None:
         """Make one gradient step on the loss of an actor-critic, and log it.
 
         Args:
             policy_loss: a scalar, the algorithm's own part of the loss. The value loss, the entropy bonus and the
                 penalty on squared action probabilities are added here.
             replay: the replay that policy_loss was computed from.
+            value_loss: a scalar; None: the mean squared error of the values.
 
         Raises:
             DivergenceError: the loss or the gradient is not finite; the weights are as they were before.
         """
-        value_loss = F.mse_loss(replay.values, replay.returns)
+        if value_loss is None:
+            value_loss = F.mse_loss(replay.values, replay.returns)
         entropy = replay.distribution.entropy()
         assert entropy is not None
         loss = policy_loss + self.vf_coef * value_loss - self.ent_coef * entropy.mean()

@@ -116,13 +116,13 @@ class SavedAgent(OnPolicyAlgorithm):
         return archive.Archive(self.describe(), self.policy.state_dict(), training)
 
     def describe(self) -> dict[str, Any]:
-        """Return all settings in the types of JSON; of a learning rate schedule, the present value.
+        """Return all settings in the types of JSON; of a schedule, the present value.
 
         Raises:
             TypeError: JSON cannot describe a space or a policy setting.
         """
-        settings = {name: getattr(self, name) for name in self.saved_settings}
-        settings["learning_rate"] = float(self.lr_schedule(self._current_progress_remaining))
+        settings = {name: self._present(getattr(self, name)) for name in self.saved_settings}
+        settings["learning_rate"] = self._present(self.lr_schedule)
         description = {
             "format": self.FORMAT,
             "policy": self.policy_class.__name__,
@@ -254,6 +254,10 @@ class SavedAgent(OnPolicyAlgorithm):
         if name not in cls.policy_aliases:
             raise ValueError(f"its policy is of the class {name}: give that class as policy")
         return cls.policy_aliases[name]
+
+    def _present(self, setting: Any) -> Any:
+        """Return the present value of a setting that may be a schedule."""
+        return float(setting(self._current_progress_remaining)) if callable(setting) else setting
 
     def _memory(self) -> list[Tensor]:
         """Return the tensors that an algorithm carries from one rollout to the next, beside the environment's."""

@@ -10,7 +10,7 @@ from plastic_rl.choices import ENGINES, Engine
 from plastic_rl.modules.batching import Layout, layout_of, unpack_state
 from plastic_rl.modules.connections import PlasticConnections, Plasticity
 from plastic_rl.modules.modulation import Modulator
-from plastic_rl.modules.stepping import ModuleStepper, Stepper, check_step
+from plastic_rl.modules.stepping import ModuleStepper, Stepper, check_step, part_of
 from plastic_rl.ops.arguments import Arguments, checked
 from plastic_rl.ops.engines import why_not_fused
 from plastic_rl.ops.rnn import run
@@ -194,7 +194,8 @@ class _FusedStepper(Stepper):
     def outputs(self) -> Tensor:  # type: ignore[override]
         return self._fused.outputs
 
-    def replay(self, input: Tensor) -> Tensor:
-        if self._fused.can_replay:
+    def replay(self, input: Tensor, which: Tensor | None = None) -> Tensor:
+        if which is None and self._fused.can_replay:
             return self._fused.replay(self._layer._net_input(input))
-        return self._layer._run(input, self._first, episode_start=self._fused.episode_start)[0]
+        first, starts = part_of(which, self._first, self._fused.episode_start)
+        return self._layer._run(input, first, episode_start=starts)[0]

@@ -32,8 +32,10 @@ class Stepper(ABC):
         """
 
     @abstractmethod
-    def replay(self, input: Tensor) -> Tensor:
+    def replay(self, input: Tensor, which: Tensor | None = None) -> Tensor:
         """Return the outputs of the steps done, ``(T, B, N)``, with gradients, given the same inputs again.
+
+        which: ``(b,)``, the episodes of the batch that the inputs ``(T, b, input_size)`` are of; None: all of them.
 
         If the core's weights have changed since it stepped, the outputs are those of the new weights.
         """
@@ -70,9 +72,10 @@ class ModuleStepper(Stepper):
         """See :class:`Stepper`."""
         return torch.stack(self._outputs)
 
-    def replay(self, input: Tensor) -> Tensor:
+    def replay(self, input: Tensor, which: Tensor | None = None) -> Tensor:
         """See :class:`Stepper`."""
-        return self._run(input, self._first, episode_start=torch.stack(self._starts))[0]
+        first, starts = part_of(which, self._first, torch.stack(self._starts))
+        return self._run(input, first, episode_start=starts)[0]
 
 
 def begun(state: Any, episode_start: Tensor) -> Any:
@@ -81,3 +84,10 @@ def begun(state: Any, episode_start: Tensor) -> Any:
         return state
     keep = ~episode_start.unsqueeze(-1)
     return type(state)(*(torch.where(keep, part, 0.0) for part in state))
+
+
+def part_of(which: Tensor | None, state: Any, episode_start: Tensor) -> tuple[Any, Tensor]:
+    """Return the state ``(B, ...)`` and the starts ``(T, B)`` of some of the episodes of a batch; None: of all."""
+    if which is None:
+        return state, episode_start
+    return type(state)(*(part[which] for part in state)), episode_start[:, which]

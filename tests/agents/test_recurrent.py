@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import plastic_rl  # noqa: F401 - registers the mazes
-from plastic_rl.agents import PlasticA2C, RecurrentAgent
+from plastic_rl.agents import PlasticA2C, PlasticPPO, RecurrentAgent
 from plastic_rl.agents.archive import ArchiveError
 
 
@@ -78,3 +78,16 @@ def test_the_settings_of_a_second_algorithm_can_be_replaced_on_loading(tmp_path)
     assert Proximal.load(tmp_path / "agent", epochs=5).epochs == 5
     with pytest.raises(TypeError, match="another squared_prob_coeff"):
         Proximal.load(tmp_path / "agent", squared_prob_coeff=0.0)
+
+
+@pytest.mark.parametrize("Agent", [PlasticA2C, PlasticPPO])
+def test_a_schedule_that_falls_to_zero_does_not_fall_below(Agent, tmp_path):
+    """The last rollout goes on to step 90, beyond the 70 that were asked for."""
+    rates = []
+    agent = Agent("PlasticPolicy", maze(), lambda left: 1e-2 * left, 10, policy_kwargs={"hidden_size": 8}, seed=0)
+    train = agent.train
+    agent.train = lambda: [train(), rates.append(agent.policy.optimizer.param_groups[0]["lr"])]
+    agent.learn(70)
+    assert rates == pytest.approx([1e-2 * 40 / 70, 1e-2 * 10 / 70, 0.0])
+    agent.save(tmp_path / "agent")
+    assert Agent.load(tmp_path / "agent").lr_schedule(1.0) == 0.0

@@ -95,6 +95,18 @@ def test_a_replay_gives_the_gradients_of_the_sequence(name, change):
 
 
 @pytest.mark.parametrize("name", CORES)
+def test_a_part_of_the_episodes_is_replayed_as_in_the_whole(name):
+    core = CORES[name]()
+    input, first = torch.randn(T, 4, I), core.initial_state(4)
+    stepper = core.stepper(type(first)(*(torch.randn_like(part) * 0.3 for part in first)), T)
+    starts = torch.rand(T, 4) < 0.2
+    for t in range(T):
+        stepper.step(input[t], starts[t])
+    which = torch.tensor([3, 1])
+    torch.testing.assert_close(stepper.replay(input[:, which], which), stepper.outputs[:, which])
+
+
+@pytest.mark.parametrize("name", CORES)
 def test_a_state_taken_along_the_way_stays_as_it_was(name):
     core = CORES[name]()
     stepper = core.stepper(core.initial_state(2), 4)
