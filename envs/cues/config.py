@@ -128,12 +128,12 @@ class CueActionConfig(CueConfig):
     @property
     def trial_length(self) -> int:
         """Steps in a trial: the cue up to the go signal, and the step in which the reward is seen."""
-        return self.lifetime // self.most_trials
+        return self.delay + 2
 
     @property
     def lifetime(self) -> int:
         """Steps in a lifetime."""
-        return lifetime_of(self.cues, self.meetings, self.delay)
+        return self.most_trials * self.trial_length
 
     @property
     def observation_size(self) -> int:
@@ -147,8 +147,3 @@ class CueActionConfig(CueConfig):
 
 
 AnyCueConfig = CueRewardConfig | CueActionConfig
-
-
-def lifetime_of(cues: int, meetings: int, delay: int) -> int:
-    """Return the steps of a lifetime of :class:`~plastic_rl.envs.CueAction`, of which a trial has ``delay + 2``."""
-    return cues * meetings * (delay + 2)

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from plastic_rl.choices import Modulation, RuleName
-from plastic_rl.envs.cues.config import CueActionConfig, CueRewardConfig, lifetime_of
+from plastic_rl.envs.cues.config import CueActionConfig, CueRewardConfig
 from plastic_rl.settings.agents import AgentRun
 from plastic_rl.settings.base import MODULATION, Count, CountOrNone, Fraction, Positive, Weight
-
-MOST_STEPS = 144  # of cue-action between two updates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +62,6 @@ class CueActionRun(CueActionConfig, CueRun):
 
     command: ClassVar[str] = "cue-action"
     env_settings: ClassVar[type[Any]] = CueActionConfig
-    leading: ClassVar[tuple[str, ...]] = (*CueRun.leading, "cues", "meetings", "delay")
 
     preset: Literal["tuned"] = "tuned"
     """Where the defaults come from: settings found by tuning."""
@@ -72,14 +69,7 @@ class CueActionRun(CueActionConfig, CueRun):
     steps: Count = 10_000_000
     decay_steps: CountOrNone = 10_000_000
     learning_rate: Positive = 3e-3
-    n_steps: Count = MOST_STEPS
-    """Steps in each environment between two updates; by default a lifetime, but at most 144."""
-
-    @classmethod
-    def adapted(cls, chosen: Any) -> dict[str, Any]:
-        """As for all cue tasks; updates span a lifetime, unless that is so long that there would be few of them."""
-        length = lifetime_of(chosen.cues, chosen.meetings, chosen.delay)
-        return super().adapted(chosen) | {"n_steps": min(max(length, 1), MOST_STEPS)}
+    n_steps: Count = 144
 
     def __post_init__(self) -> None:
         """Check the settings, except those of the environment: it checks them itself, and may be of another kind."""
