@@ -15,12 +15,25 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
+from torch import Tensor, nn, optim
 
 from plastic_rl.files import DamagedFileError as ArchiveError
 from plastic_rl.files import read_json, read_torch, read_weights, weights_to_bytes, write_atomically
 
 CONFIG, WEIGHTS, TRAINING = "config.json", "policy.safetensors", "training.pt"
+CLASS = "class"  # marks a class among the settings of a policy
+# The classes that may be settings of a policy, by name: a file can name no others.
+CLASSES: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        nn.ELU, nn.GELU, nn.Hardtanh, nn.Identity, nn.LeakyReLU, nn.Mish, nn.ReLU, nn.SELU, nn.SiLU, nn.Sigmoid,
+        nn.Softplus, nn.Tanh,
+        optim.Adagrad, optim.Adam, optim.AdamW, optim.Adamax, optim.NAdam, optim.RAdam, optim.RMSprop, optim.SGD,
+        CombinedExtractor, FlattenExtractor, NatureCNN, RMSpropTFLike,
+    )
+}  # fmt: skip
 LARGEST = 1 << 24  # numbers in an observation or an action; an agent cannot learn from more
 
 File = str | pathlib.Path | IO[bytes]
@@ -72,6 +85,50 @@ def read(file: File) -> Archive:
         raise ArchiveError(f"{name} is damaged, or not an agent's file: {error}") from error
     loaded = read_torch(training, f"{TRAINING} of {name}")
     return Archive(read_json(config, f"{CONFIG} of {name}"), read_weights(weights, f"{WEIGHTS} of {name}"), loaded)
+
+
+def setting_to_json(value: Any) -> Any:
+    """Describe a setting in the types of JSON: numbers, NumPy's too, texts, lists, dicts, and the usual classes.
+
+    Raises:
+        TypeError: it is anything else.
+    """
+    value = without_numpy(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [setting_to_json(part) for part in value]
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return {name: setting_to_json(part) for name, part in value.items()}
+    if isinstance(value, type) and CLASSES.get(value.__name__) is value:
+        return {CLASS: value.__name__}
+    raise TypeError(f"{value!r} is neither a number, a text, a list, nor one of the usual classes")
+
+
+def without_numpy(value: Any) -> Any:
+    """Return a setting with plain numbers in place of NumPy's, as samplers give them."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {name: without_numpy(part) for name, part in value.items()}
+    return type(value)(map(without_numpy, value)) if type(value) in (list, tuple) else value
+
+
+def setting_from_json(value: Any) -> Any:
+    """Return the setting that ``setting_to_json`` described; tuples are lists.
+
+    Raises:
+        ArchiveError: it names an unknown class.
+    """
+    if isinstance(value, list):
+        return [setting_from_json(part) for part in value]
+    if isinstance(value, dict):
+        if value.keys() == {CLASS}:
+            if not isinstance(value[CLASS], str) or value[CLASS] not in CLASSES:
+                raise ArchiveError(f"unknown class {value[CLASS]!r}: expected one of {', '.join(CLASSES)}")
+            return CLASSES[value[CLASS]]
+        return {name: setting_from_json(part) for name, part in value.items()}
+    return value
 
 
 def space_to_json(space: spaces.Space) -> dict[str, Any]:

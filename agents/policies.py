@@ -167,6 +167,8 @@ class PlasticPolicy(ActorCriticPolicy):
 
     def _step(self, obs: PyTorchObs, state: Any, episode_starts: Tensor | None) -> tuple[Tensor, Any]:
         """Run the core for one step; return its outputs ``(B, N)`` and its new state."""
+        if state is not None:  # that of predict is of arrays
+            state = self.core.state_type(*(torch.as_tensor(part, device=self.device) for part in state))
         starts = None if episode_starts is None else episode_starts[None]
         hidden, state = self.core(self.features(obs)[None], state, episode_start=starts)
         return hidden[0], state
@@ -263,12 +265,9 @@ class PlasticPolicy(ActorCriticPolicy):
         obs, batched = self.obs_to_tensor(observation)
         count = len(obs)
         with torch.no_grad():
-            core_state = self.core.initial_state(count)
-            if state is not None:
-                core_state = type(core_state)(*(torch.as_tensor(part, device=self.device) for part in state))
             starts = np.zeros(count, bool) if episode_start is None else np.asarray(episode_start, bool).reshape(-1)
             actions, _, _, core_state = self.forward(
-                obs, core_state, torch.as_tensor(starts, device=self.device), deterministic
+                obs, state, torch.as_tensor(starts, device=self.device), deterministic
             )
         chosen = self.for_env(actions)
         return chosen if batched else chosen[0], _to_arrays(core_state)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from plastic_rl.agents.policies import PlasticPolicy
 from plastic_rl.agents.recurrent import RecurrentAgent, Replay
-from plastic_rl.checks import check_at_least
+from plastic_rl.checks import check_at_least, whole_number
 
 
 class PlasticPPO(RecurrentAgent):
@@ -76,8 +76,9 @@ class PlasticPPO(RecurrentAgent):
         target_kl: float | None = None,
         **kwargs: Any,
     ) -> None:
-        check_at_least("n_epochs", n_epochs, 1)
-        if batch_size is not None and (batch_size < 1 or batch_size % n_steps):
+        n_steps, n_epochs = whole_number("n_steps", n_steps, 1), whole_number("n_epochs", n_epochs, 1)
+        batch_size = None if batch_size is None else whole_number("batch_size", batch_size, 1)
+        if batch_size is not None and batch_size % n_steps:
             raise ValueError(
                 f"batch_size is {batch_size}: expected a multiple of n_steps, which is {n_steps}, since a minibatch "
                 "has environments with all their steps"

@@ -1,5 +1,7 @@
 """On-policy actor-critic algorithms whose agents act and learn through whole lifetimes."""
 
+import math
+import warnings
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import gymnasium as gym
@@ -17,11 +19,13 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from torch import Tensor
 from torch.nn import functional as F
 
+from plastic_rl.agents.archive import without_numpy
 from plastic_rl.agents.buffer import LifetimeBuffer, Lifetimes
 from plastic_rl.agents.policies import PlasticPolicy, State
 from plastic_rl.agents.saving import SavedAgent
 from plastic_rl.agents.vec_env import GymnasiumVecEnv
-from plastic_rl.checks import check_at_least, check_within
+from plastic_rl.checks import check_within, whole_number
+from plastic_rl.errors import FaultyEnvironmentError
 from plastic_rl.modules.stepping import Stepper
 from plastic_rl.optim import gradient_step
 
@@ -112,7 +116,7 @@ class RecurrentAgent(SavedAgent):
     ) -> None:
         if env is None and _init_setup_model:
             raise TypeError("env is None: expected an environment, whose spaces the network is made for")
-        check_at_least("n_steps", n_steps, 1)
+        n_steps = whole_number("n_steps", n_steps, 1)
         check_within("gamma", gamma, 0, 1)
         check_within("gae_lambda", gae_lambda, 0, 1)
         if not max_grad_norm > 0:
@@ -121,7 +125,8 @@ class RecurrentAgent(SavedAgent):
         self.normalize_advantage = normalize_advantage
         self._core_state: Any = None  # between rollouts
         self._acting: Stepper | None = None  # runs the core through a rollout, while it lasts
-        policy_kwargs = dict(policy_kwargs or {})
+        seed = None if seed is None else whole_number("seed", seed, 0)
+        policy_kwargs = without_numpy(policy_kwargs or {})
         if policy_kwargs.get("optimizer_class", torch.optim.Adam) is torch.optim.Adam:
             policy_kwargs["optimizer_kwargs"] = {"eps": 1e-4} | (policy_kwargs.get("optimizer_kwargs") or {})
         super().__init__(
@@ -201,6 +206,8 @@ class RecurrentAgent(SavedAgent):
         callback.on_rollout_start()
         if self._core_state is None or len(self._core_state.hidden) != env.num_envs:
             self._core_state = self.policy.core.initial_state(env.num_envs)
+        assert isinstance(self._last_obs, np.ndarray)
+        self._check_finite("observation", self._last_obs)
         self._acting = self._stepper = stepper = self.policy.core.stepper(self._core_state, n_rollout_steps)
         try:
             for _ in range(n_rollout_steps):
@@ -213,6 +220,8 @@ class RecurrentAgent(SavedAgent):
                     actions = self.policy.act(stepper.step(features, starts))
                 observations, rewards, dones, infos = env.step(self.policy.for_env(actions))
                 assert isinstance(observations, np.ndarray)
+                self._check_finite("observation", observations)
+                self._check_finite("reward", rewards)
                 # Set before the callback, so that all it saves, or an interruption leaves, is of one moment.
                 self._last_obs, self._last_episode_starts = observations, dones
                 self.num_timesteps += env.num_envs
@@ -234,6 +243,21 @@ class RecurrentAgent(SavedAgent):
         callback.on_rollout_end()
         return True
 
+    def _check_finite(self, what: str, given: np.ndarray) -> None:
+        """Check observations or rewards of all environments.
+
+        Raises:
+            FaultyEnvironmentError: one of them is infinite or NaN.
+        """
+        if given.dtype.kind == "f" and not math.isfinite(given.sum()):
+            wrong = ~np.isfinite(given.reshape(len(given), -1)).all(axis=1)
+            if wrong.any():  # the sum of large numbers may be infinite too
+                i = int(wrong.argmax())
+                raise FaultyEnvironmentError(
+                    f"the {what} of environment {i} is {given[i]} in step {self.num_timesteps // self.n_envs + 1} of "
+                    "training: expected finite numbers"
+                )
+
     def _value(self, observations: np.ndarray, state: Any, episode_starts: np.ndarray) -> Tensor:
         """Return the values (B,) of observations that the agent has not acted on; the state stays as it is."""
         with torch.no_grad():
@@ -243,6 +267,13 @@ class RecurrentAgent(SavedAgent):
     def _with_bootstrap(self, rewards: np.ndarray, infos: list[dict[str, Any]], stepper: Stepper) -> np.ndarray:
         """Return the rewards, plus the discounted value of the last observation of each truncated episode."""
         truncated = [i for i, info in enumerate(infos) if info.get("TimeLimit.truncated", False)]
+        if any("terminal_observation" not in infos[i] for i in truncated):
+            warnings.warn(
+                'episodes are cut off without a "terminal_observation" in their info: they count as ended, and what '
+                "would have followed is worth 0",
+                stacklevel=2,
+            )
+            truncated = [i for i in truncated if "terminal_observation" in infos[i]]
         if truncated:
             last = np.stack([infos[i]["terminal_observation"] for i in truncated])
             state = stepper.state

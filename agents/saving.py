@@ -1,6 +1,5 @@
 """Saving and loading agents, and continuing their training exactly, for any on-policy algorithm."""
 
-import json
 import pathlib
 import warnings
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ import torch
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
-from stable_baselines3.common.utils import check_for_correct_spaces
+from stable_baselines3.common.utils import check_for_correct_spaces, get_system_info
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize, VecTransposeImage, unwrap_vec_wrapper
 from torch import Tensor
 
@@ -123,25 +122,16 @@ class SavedAgent(OnPolicyAlgorithm):
         """
         settings = {name: self._present(getattr(self, name)) for name in self.saved_settings}
         settings["learning_rate"] = self._present(self.lr_schedule)
-        description = {
+        return {
             "format": self.FORMAT,
             "policy": self.policy_class.__name__,
-            "policy_kwargs": self.policy_kwargs,
+            "policy_kwargs": {name: _described(name, value) for name, value in self.policy_kwargs.items()},
             "observation_space": archive.space_to_json(self.observation_space),
             "action_space": archive.space_to_json(self.action_space),
-            "settings": settings,
+            "settings": {name: archive.setting_to_json(value) for name, value in settings.items()},
             "num_timesteps": self.num_timesteps,
             "n_updates": self._n_updates,
         }
-        try:
-            json.dumps(description)
-        except TypeError as error:
-            raise TypeError(
-                f"this agent's policy_kwargs {self.policy_kwargs} cannot be saved ({error}): set everything that is "
-                "not a number, a text or a list in a subclass of PlasticPolicy, and give that class as policy, also "
-                "to load"
-            ) from error
-        return description
 
     @classmethod
     def load(  # type: ignore[override]
@@ -151,6 +141,9 @@ class SavedAgent(OnPolicyAlgorithm):
         device: torch.device | str = "auto",
         resume: bool = False,
         policy: type[BasePolicy] | None = None,
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
         **kwargs: Any,
     ) -> Self:
         """Load an agent that ``save`` wrote. This runs no code from the file.
@@ -162,14 +155,29 @@ class SavedAgent(OnPolicyAlgorithm):
             device: the device of the network.
             resume: continue where an agent saved with ``include=["run"]`` stopped; needs env. See ``save``.
             policy: the class of the agent's policy, if it is a subclass of ``PlasticPolicy``.
+            custom_objects: settings that replace the saved ones, as in kwargs. As in Stable-Baselines3, names that the
+                file does not hold have no effect, and ``lr_schedule`` stands for ``learning_rate``.
+            print_system_info: print the versions of this system's software.
+            force_reset: episodes begin anew, which they always do but with ``resume``.
             kwargs: settings that replace the saved ones, for example ``learning_rate``.
 
         Raises:
-            TypeError: a setting in kwargs is unknown, or would change the network.
+            TypeError: a setting in kwargs is unknown, or would change the network; or force_reset is False without
+                resume.
             plastic_rl.agents.archive.ArchiveError: the file is damaged, hostile or of another kind, or its weights
                 do not fit its settings.
             ValueError: the environment's spaces are not the agent's.
         """
+        if not (force_reset or resume):
+            raise TypeError(
+                'force_reset is False: episodes go on with resume=True, from a file saved with include=["run"]'
+            )
+        if print_system_info:
+            get_system_info()
+        replaced = dict(custom_objects or {})
+        replaced.setdefault("learning_rate", replaced.pop("lr_schedule", None))
+        names = {*cls.saved_settings, "learning_rate"}
+        kwargs = {name: value for name, value in replaced.items() if name in names and value is not None} | kwargs
         return cls.from_archive(archive.read(_existing(path)), env, device, resume, policy, **kwargs)
 
     @classmethod
@@ -234,7 +242,7 @@ class SavedAgent(OnPolicyAlgorithm):
             policy = policy or cls._policy_of(description["policy"])
             make: Any = cls  # the constructor of the algorithm at hand, which mypy takes for OnPolicyAlgorithm's
             agent = make(policy, None, device=device, _init_setup_model=False, **settings)
-            agent.policy_kwargs = description["policy_kwargs"]
+            agent.policy_kwargs = archive.setting_from_json(description["policy_kwargs"])
             agent.observation_space, agent.action_space = observations, actions
             agent.n_envs = 1
             if wrapped is not None:
@@ -324,6 +332,17 @@ class SavedAgent(OnPolicyAlgorithm):
         if (monitor := unwrap_vec_wrapper(self.env, VecMonitor)) is not None and "returns" in state:
             monitor.episode_returns[:] = state["returns"].numpy()
             monitor.episode_lengths[:] = state["lengths"].numpy()
+
+
+def _described(name: str, value: Any) -> Any:
+    """Return one of ``policy_kwargs`` in the types of JSON."""
+    try:
+        return archive.setting_to_json(value)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} in this agent's policy_kwargs cannot be saved: {error}; set it in a subclass of PlasticPolicy, "
+            "and give that class as policy, also to load"
+        ) from error
 
 
 def _existing(path: archive.File) -> archive.File:

@@ -22,6 +22,10 @@ class DivergenceError(RuntimeError):
     """The loss, a gradient or a weight became infinite or NaN."""
 
 
+class FaultyEnvironmentError(ValueError):
+    """An environment returned what none may return: an infinite or undefined observation or reward."""
+
+
 def program() -> str:
     """Return how this program was called, for a command that the user can type next."""
     called = Path(sys.argv[0])

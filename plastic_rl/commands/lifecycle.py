@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
-from plastic_rl.errors import DivergenceError, UsageError, UserError
+from plastic_rl.errors import DivergenceError, FaultyEnvironmentError, UsageError, UserError
 from plastic_rl.ops import get_num_threads
 from plastic_rl.runs.folder import RunFolder
 from plastic_rl.settings import AgentRun, TaskRun
@@ -119,7 +119,7 @@ def train(
                 this.interruption.patient = True
                 try:
                     saved = training.train(total)
-                except DivergenceError as error:
+                except (DivergenceError, FaultyEnvironmentError) as error:
                     raise UserError(f"{error}. The last good checkpoint is kept in {run}") from error
                 this.stop(f"{unit} {saved} of {total}")
             _finish(config, run, training)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from plastic_rl.checks import check_shape
 
@@ -45,14 +46,31 @@ def layout_of(input: Tensor, input_size: int, batch_first: bool) -> Layout:
     """Return the layout of an input.
 
     Raises:
-        ValueError: the input is not ``(T, B, input_size)``, ``(B, T, input_size)`` or ``(T, input_size)``.
+        TypeError: the input is not a tensor.
+        ValueError: the input is not ``(T, B, input_size)``, ``(B, T, input_size)`` or ``(T, input_size)``, or has no
+            steps.
     """
+    check_tensor(input)
     if input.ndim not in (2, 3) or input.shape[-1] != input_size:
         order = "(B, T" if batch_first else "(T, B"
         raise ValueError(
             f"input has shape {tuple(input.shape)}: expected {order}, {input_size}), or (T, {input_size}) unbatched"
         )
-    return Layout(input.ndim == 3, batch_first)
+    layout = Layout(input.ndim == 3, batch_first)
+    if not len(layout.sequence(input)):
+        raise ValueError(f"input has shape {tuple(input.shape)}: expected at least one step")
+    return layout
+
+
+def check_tensor(input: Any) -> None:
+    """Raise TypeError if an input is not a tensor."""
+    if isinstance(input, PackedSequence):
+        raise TypeError(
+            "input is a PackedSequence: expected a tensor; pad the sequences, with "
+            "torch.nn.utils.rnn.pad_packed_sequence, and take from the outputs those of each one's own steps"
+        )
+    if not isinstance(input, Tensor):
+        raise TypeError(f"input is a {type(input).__name__}: expected a tensor")
 
 
 def check_episode_start(episode_start: Tensor, shape: tuple[int, ...]) -> None:

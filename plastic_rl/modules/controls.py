@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from plastic_rl.checks import check_choice, check_shape
+from plastic_rl.checks import check_choice, check_shape, whole_number
 from plastic_rl.choices import NONLINEARITIES
 from plastic_rl.modules.batching import check_episode_start, layout_of, unpack_state
 from plastic_rl.modules.stepping import ModuleStepper, Stepper, begun
@@ -83,10 +83,13 @@ class _Core(nn.Module):
     """A control around one layer, which runs piece by piece between the starts of episodes."""
 
     state_type: Any  # the class of the state, a NamedTuple
+    least_input_size: ClassVar[int] = 1
 
     def __init__(self, input_size: int, hidden_size: int, batch_first: bool) -> None:
         super().__init__()
-        self.input_size, self.hidden_size, self.batch_first = input_size, hidden_size, batch_first
+        self.input_size = whole_number("input_size", input_size, self.least_input_size)
+        self.hidden_size = whole_number("hidden_size", hidden_size, 1)
+        self.batch_first = batch_first
 
     def forward(self, input: Tensor, state: Any = None, *, episode_start: Tensor | None = None) -> tuple[Tensor, Any]:
         """Run over a sequence; arguments, shapes and results as in :class:`plastic_rl.PlasticRNN`."""
@@ -163,6 +166,7 @@ class RNNCore(_Core):
     """
 
     state_type = RNNState
+    least_input_size = 0
     layer: nn.RNN | nn.ParameterDict
 
     def __init__(
@@ -178,12 +182,13 @@ class RNNCore(_Core):
         check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
         self.nonlinearity = nonlinearity
         options: dict[str, Any] = {"device": device, "dtype": dtype}
-        if input_size:
-            self.layer = nn.RNN(input_size, hidden_size, nonlinearity=nonlinearity, **options)
+        if self.input_size:
+            self.layer = nn.RNN(self.input_size, self.hidden_size, nonlinearity=nonlinearity, **options)
         else:  # nn.RNN refuses it: the same recurrent weights under the same names
-            bound = 1 / hidden_size**0.5
+            n = self.hidden_size
+            bound = 1 / n**0.5
             self.layer = nn.ParameterDict()
-            for name, shape in {"weight_hh_l0": (hidden_size, hidden_size), "bias_hh_l0": (hidden_size,)}.items():
+            for name, shape in {"weight_hh_l0": (n, n), "bias_hh_l0": (n,)}.items():
                 self.layer[name] = nn.Parameter(torch.empty(shape, **options).uniform_(-bound, bound))
 
     def recurrent_weights(self) -> list[Any]:
@@ -254,7 +259,7 @@ class LSTMCore(_Core):
     ) -> None:
         super().__init__(input_size, hidden_size, batch_first)
         options: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.layer = nn.LSTM(input_size, hidden_size, **options)
+        self.layer = nn.LSTM(self.input_size, self.hidden_size, **options)
 
     def _cell(self, input: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         state = LSTMState(*torch.lstm_cell(input, tuple(state), *self.layer.parameters()))
@@ -290,7 +295,7 @@ class GRUCore(_Core):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, batch_first)
-        self.layer = nn.GRU(input_size, hidden_size, device=device, dtype=dtype)
+        self.layer = nn.GRU(self.input_size, self.hidden_size, device=device, dtype=dtype)
 
     def _cell(self, input: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
         hidden = torch.gru_cell(input, state.hidden, *self.layer.parameters())
@@ -326,7 +331,7 @@ class MemorylessCore(_Core):
         super().__init__(input_size, hidden_size, batch_first)
         check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
         self.nonlinearity = nonlinearity
-        self.layer = nn.Linear(input_size, hidden_size, device=device, dtype=dtype)
+        self.layer = nn.Linear(self.input_size, self.hidden_size, device=device, dtype=dtype)
 
     def _layer(self, input: Tensor, state: RNNState, clamp: Tensor | None) -> tuple[Tensor, RNNState]:
         output = ACTIVATIONS[self.nonlinearity](self.layer(input))

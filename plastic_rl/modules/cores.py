@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import nn
 
-from plastic_rl.checks import check_at_least, check_choice, check_used
+from plastic_rl.checks import check_at_least, check_choice, check_used, whole_number
 from plastic_rl.choices import (
     CORES,
     OUTPUT_LAYERS,
@@ -90,7 +90,7 @@ class CoreSettings:
         changed = [name for name, default in defaults.items() if getattr(self, name) != default]
         check_used(f"a core {self.core}", changed, UNUSED[self.core])
         if self.hidden_size is not None:
-            check_at_least("hidden_size", self.hidden_size, 1)
+            object.__setattr__(self, "hidden_size", whole_number("hidden_size", self.hidden_size, 1))
         if self.init_scale is not None:
             check_at_least("init_scale", self.init_scale, 0)
 

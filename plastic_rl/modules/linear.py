@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plastic_rl.checks import check_at_least, check_choice, check_shape
+from plastic_rl.checks import check_choice, check_shape, whole_number
 from plastic_rl.choices import Alpha
 from plastic_rl.modules.connections import PlasticConnections, Plasticity
 from plastic_rl.rules import Rule, RuleFunction, step_traces
@@ -77,8 +77,8 @@ class PlasticLinear(PlasticConnections):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        check_at_least("in_features", in_features, 1)
-        check_at_least("out_features", out_features, 1)
+        in_features = whole_number("in_features", in_features, 1)
+        out_features = whole_number("out_features", out_features, 1)
         options: dict[str, Any] = {"device": device, "dtype": dtype}
         super().__init__(in_features, out_features, Plasticity(rule, alpha, eta, learn_eta, bound), options)
         check_choice("activation", activation, ACTIVATIONS)

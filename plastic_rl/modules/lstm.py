@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from plastic_rl.checks import check_at_least
+from plastic_rl.checks import whole_number
 from plastic_rl.choices import Alpha, Engine, FanOut, Modulation, ModulatorNonlinearity
 from plastic_rl.modules.connections import Plasticity
 from plastic_rl.modules.recurrent import PlasticRecurrent
@@ -28,7 +28,7 @@ class _PlasticLSTM(PlasticRecurrent):
         engine: Engine,
         options: dict[str, Any],
     ) -> None:
-        check_at_least("input_size", input_size, 1)
+        input_size = whole_number("input_size", input_size, 1)
         if forget_bias and not bias:
             raise ValueError(f"forget_bias is {forget_bias} without bias: expected 0, or a bias")
         super().__init__(input_size, hidden_size, plasticity, bias, engine, options)

@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from plastic_rl.checks import check_at_least, check_choice, check_shape
+from plastic_rl.checks import check_choice, check_shape, whole_number
 from plastic_rl.choices import ENGINES, Engine
-from plastic_rl.modules.batching import Layout, layout_of, unpack_state
+from plastic_rl.modules.batching import Layout, check_tensor, layout_of, unpack_state
 from plastic_rl.modules.connections import PlasticConnections, Plasticity
 from plastic_rl.modules.modulation import Modulator
 from plastic_rl.modules.stepping import ModuleStepper, Stepper, check_step, part_of
@@ -40,8 +40,8 @@ class PlasticRecurrent(PlasticConnections):
         engine: Engine,
         options: dict[str, Any],
     ) -> None:
-        check_at_least("input_size", input_size, 0)
-        check_at_least("hidden_size", hidden_size, 1)
+        input_size = whole_number("input_size", input_size, 0)
+        hidden_size = whole_number("hidden_size", hidden_size, 1)
         check_choice("engine", engine, ENGINES)
         super().__init__(hidden_size, hidden_size, plasticity, options)
         self.input_size, self.hidden_size, self.engine = input_size, hidden_size, engine
@@ -83,7 +83,7 @@ class PlasticRecurrent(PlasticConnections):
         """Return a stepper for ``steps`` steps from ``state``, one at a time, without gradients."""
         state = unpack_state(self.state_type, state)
         self._check_state(state, state.hidden.shape[:-1])
-        check_at_least("steps", steps, 1)
+        steps = whole_number("steps", steps, 1)
         given = self.modulator is not None and self.modulator.signal is not None  # which may change at every step
         if given or self.engine in ("reference", "traceless") or why_not_fused(self.w, self.trace_rule):
             return ModuleStepper(self._run, state, self.input_size)
@@ -141,6 +141,7 @@ class PlasticRecurrent(PlasticConnections):
 
     def _run_cell(self, input: Tensor, state: Any, clamp: Tensor | None) -> tuple[Tensor, Any]:
         """Take one step in the caller's layout."""
+        check_tensor(input)
         if input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
             raise ValueError(
                 f"input has shape {tuple(input.shape)}: expected (B, {self.input_size}) or ({self.input_size},)"

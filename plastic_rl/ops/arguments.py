@@ -63,9 +63,9 @@ def checked(
         TypeError: dtypes or devices differ.
     """
     blocks = 1 if gates is None else 4
-    if u.ndim != 3 or 0 in u.shape or u.shape[-1] % blocks:
+    if u.ndim != 3 or 0 in (u.shape[0], u.shape[2]) or u.shape[-1] % blocks:
         wanted = "(T, B, N)" if gates is None else "(T, B, 4 N)"
-        raise ValueError(f"u has shape {tuple(u.shape)}: expected {wanted}, none of them zero")
+        raise ValueError(f"u has shape {tuple(u.shape)}: expected {wanted}, T and N above zero")
     if not u.is_floating_point():
         raise TypeError(f"u is {u.dtype}: expected a floating-point dtype")
     steps, batch, n = u.shape[0], u.shape[1], u.shape[2] // blocks

@@ -46,6 +46,9 @@ def test_the_policys_methods_go_through_the_core():
     assert torch.equal(policy.get_distribution(observations).log_prob(actions), logs)
     _, values, _, _ = policy(observations, state)
     assert torch.equal(policy.predict_values(observations, state), values)
+    _, state = policy.predict(observations.numpy())
+    assert torch.equal(policy.predict_values(observations, state), policy(observations, state)[1])
+    assert torch.equal(policy.get_distribution(observations, state).mode(), policy(observations, state, None, True)[0])
     with pytest.raises(NotImplementedError, match="use replay"):
         policy.evaluate_actions(observations, actions)
 

@@ -3,12 +3,16 @@
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 
 import plastic_rl  # noqa: F401 - registers the mazes
 from plastic_rl.agents import PlasticA2C, PlasticPPO, RecurrentAgent
 from plastic_rl.agents.archive import ArchiveError
+from plastic_rl.errors import FaultyEnvironmentError
 
 
 class Proximal(RecurrentAgent):
@@ -91,3 +95,70 @@ def test_a_schedule_that_falls_to_zero_does_not_fall_below(Agent, tmp_path):
     assert rates == pytest.approx([1e-2 * 40 / 70, 1e-2 * 10 / 70, 0.0])
     agent.save(tmp_path / "agent")
     assert Agent.load(tmp_path / "agent").lr_schedule(1.0) == 0.0
+
+
+class Faulty(gym.Wrapper):
+    """Gives something else from one step on, counted from 1; step 0 is the reset."""
+
+    def __init__(self, env, step, observation=None, reward=None):
+        super().__init__(env)
+        self.t, self.step_of_fault, self.fault = 0, step, (observation, reward)
+
+    def reset(self, **kwargs):
+        observation, info = self.env.reset(**kwargs)
+        return (observation * self.fault[0] if self.step_of_fault == 0 else observation), info
+
+    def step(self, action):
+        observation, reward, *rest = self.env.step(action)
+        self.t += 1
+        if self.t >= self.step_of_fault:
+            observation = observation if self.fault[0] is None else observation * np.float32(self.fault[0])
+            reward = reward if self.fault[1] is None else self.fault[1]
+        return observation, reward, *rest
+
+
+@pytest.mark.parametrize(
+    ("step", "fault", "says"),
+    [
+        (5, {"observation": np.nan}, r"the observation of environment 1 is \[nan.*\] in step 5 of training"),
+        (0, {"observation": np.nan}, r"the observation of environment 1 is \[nan.*\] in step 1 of training"),
+        (1, {"reward": np.nan}, "the reward of environment 1 is nan in step 1 of training: expected finite numbers"),
+        (2, {"reward": -np.inf}, "the reward of environment 1 is -inf in step 2"),
+    ],
+)
+@pytest.mark.parametrize("Agent", [PlasticA2C, PlasticPPO])
+def test_what_is_not_finite_is_named_with_its_environment_and_step(Agent, step, fault, says):
+    envs = [lambda: gym.make("CartPole-v1"), lambda: Faulty(gym.make("CartPole-v1"), step, **fault)]
+    agent = Agent("PlasticPolicy", DummyVecEnv(envs), n_steps=8, policy_kwargs={"hidden_size": 8})
+    with pytest.raises(FaultyEnvironmentError, match=says):
+        agent.learn(64)
+    assert all(parameter.isfinite().all() for parameter in agent.policy.parameters())
+
+
+def test_large_numbers_are_no_fault():
+    """Their sum is infinite, which is what is looked at first."""
+    agent = new_agent()
+    agent.learn(30)
+    agent._check_finite("reward", np.full(3, 3e38, np.float32))
+    agent._check_finite("observation", np.full((3, 2), 2**60))
+
+
+class Terse(VecEnvWrapper):
+    """Marks episodes that were cut off, but does not say what their last observation was."""
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        observations, rewards, dones, infos = self.venv.step_wait()
+        for info in infos:
+            info.pop("terminal_observation", None)
+        return observations, rewards, dones, infos
+
+
+def test_a_cut_without_a_last_observation_counts_as_an_end():
+    agent = PlasticA2C("PlasticPolicy", Terse(make_vec_env("Pendulum-v1", 2)), n_steps=200, seed=0)
+    with pytest.warns(UserWarning, match='cut off without a "terminal_observation" in their info'):
+        agent.learn(400)
+    totals = [info["r"] for info in agent.ep_info_buffer]  # of the rewards that the environments gave
+    assert agent.rollout_buffer.rewards.sum(0) == pytest.approx(totals, abs=1e-2)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 import plastic_rl  # noqa: F401 - registers the mazes
@@ -229,6 +229,10 @@ def test_hostile_and_damaged_files_are_refused_and_run_nothing(saved, tmp_path, 
         ("policy_kwargs", {"hidden_size": -1}),
         ("policy_kwargs", {"core": "nonsense"}),
         ("policy_kwargs", {"optimizer_class": "nonsense"}),
+        ("policy_kwargs", {"activation_fn": {"class": "nonsense"}}),
+        ("policy_kwargs", {"activation_fn": {"class": ["Tanh"]}}),
+        ("policy_kwargs", {"optimizer_class": {"class": "Tanh"}}),
+        ("policy_kwargs", {"features_extractor_class": {"class": "Adam"}}),
         ("settings", {"n_steps": 0}),
         ("settings", {"learning_rate": -1}),
         ("settings", {"seed": "nonsense"}),
@@ -297,10 +301,58 @@ def test_the_weights_of_a_features_extractor_are_kept(tmp_path):
 
 
 def test_a_warning_before_training_names_settings_that_cannot_be_saved():
-    with pytest.warns(UserWarning, match="cannot be saved .*subclass of PlasticPolicy"):
+    with pytest.warns(UserWarning, match="features_extractor_class in .* cannot be saved: .*subclass of PlasticPolicy"):
         agent = new_agent(features_extractor_class=Extractor)
     with pytest.raises(TypeError, match="subclass of PlasticPolicy"):
         agent.save(io.BytesIO())
+
+
+@pytest.mark.parametrize(
+    "policy_kwargs",
+    [
+        {"net_arch": [16], "activation_fn": torch.nn.ReLU},
+        {"net_arch": {"pi": (9,), "vf": np.array([7])}, "activation_fn": torch.nn.SiLU},
+        {"optimizer_class": torch.optim.AdamW, "optimizer_kwargs": {"eps": np.float32(1e-3)}},
+        {"features_extractor_class": FlattenExtractor},
+        {"hidden_size": np.int64(8), "eta": np.float32(0.25), "learn_eta": np.bool_(False)},
+        {"hidden_size": 8.0},
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("error")
+def test_the_usual_settings_of_policies_are_saved(policy_kwargs, tmp_path):
+    agent = new_agent(**policy_kwargs).learn(30)
+    agent.save(tmp_path / "agent")
+    loaded = PlasticA2C.load(tmp_path / "agent", device="cpu")
+    assert repr(loaded.policy) == repr(agent.policy)
+    assert type(loaded.policy.optimizer) is type(agent.policy.optimizer)
+    for found, kept in zip(loaded.policy.parameters(), agent.policy.parameters(), strict=True):
+        assert torch.equal(found, kept)
+
+
+def test_numbers_of_numpy_are_saved_like_numbers(tmp_path):
+    settings = {"n_steps": np.int64(10), "gamma": np.float32(0.5), "vf_coef": np.array(0.25), "seed": np.int32(3)}
+    PlasticA2C("PlasticPolicy", maze(), policy_kwargs={"hidden_size": 8}, **settings).save(tmp_path / "agent")
+    loaded = PlasticA2C.load(tmp_path / "agent")
+    assert [(getattr(loaded, name), type(getattr(loaded, name))) for name in settings] == [
+        (10, int), (0.5, float), (0.25, float), (3, int)
+    ]  # fmt: skip
+
+
+def test_keywords_of_stable_baselines_are_taken(saved, capsys):
+    def load(**kwargs):
+        return PlasticA2C.load(io.BytesIO(saved), **kwargs)
+
+    load(custom_objects=None, print_system_info=False, force_reset=True)
+    assert not capsys.readouterr().out
+    load(print_system_info=True)
+    assert "Stable-Baselines3" in capsys.readouterr().out
+    replaced = load(custom_objects={"learning_rate": 0.5, "gamma": 0.25, "clip_range": lambda left: 0.0})
+    assert (replaced.lr_schedule(1), replaced.gamma) == (0.5, 0.25)
+    assert load(custom_objects={"lr_schedule": lambda left: 0.125}).lr_schedule(1) == 0.125
+    assert load(custom_objects={"gamma": 0.25}, gamma=0.75).gamma == 0.75
+    with pytest.raises(TypeError, match="force_reset is False: episodes go on with resume=True"):
+        load(force_reset=False)
 
 
 def test_a_warning_tells_of_a_learning_rate_that_a_schedule_brought_to_0(tmp_path):
@@ -330,10 +382,10 @@ def test_every_constructor_argument_is_saved_or_known_not_to_be():
 
 
 def test_settings_that_load_cannot_replace_are_named(saved):
-    for name in ("learning_rat", "policy_kwargs", "custom_objects"):
+    for name in ("learning_rat", "policy_kwargs", "env_kwargs"):
         with pytest.raises(TypeError, match=name):
             PlasticA2C.load(io.BytesIO(saved), **{name: {}})
-    with pytest.raises(ArchiveError, match=r"with n_steps as given, .* expected at least 1"):
+    with pytest.raises(ArchiveError, match=r"with n_steps as given, .* expected a whole number of at least 1"):
         PlasticA2C.load(io.BytesIO(saved), n_steps=0)
 
 

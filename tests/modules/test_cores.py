@@ -1,9 +1,20 @@
 import re
 
+import numpy as np
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence
 
-from plastic_rl import GRUCore, LSTMCore, MemorylessCore, PlasticLSTM, PlasticRNN, RNNCore
+from plastic_rl import (
+    GRUCore,
+    LSTMCore,
+    MemorylessCore,
+    PlasticLSTM,
+    PlasticLSTMCell,
+    PlasticRNN,
+    PlasticRNNCell,
+    RNNCore,
+)
 from plastic_rl.choices import CORES, UNUSED
 from plastic_rl.modules import CoreSettings
 
@@ -114,3 +125,49 @@ def test_a_rule_of_ones_own_goes_into_the_core():
 def test_a_core_that_cannot_be(settings, says):
     with pytest.raises(ValueError, match=says):
         CoreSettings(**settings).build(4)
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("settings", [{}, {"modulation": "retroactive"}, {"alpha": "shared"}], ids=str)
+def test_no_episodes_give_no_outputs(core, settings):
+    if any(name in UNUSED[core] for name in settings):
+        pytest.skip("the core is not plastic")
+    built = CoreSettings(core, 8, **settings).build(5)
+    input = torch.randn(6, 0, 5, requires_grad=True)
+    output, state = built(input)
+    assert output.shape == (6, 0, 8)
+    assert all(part.shape[0] == 0 for part in state)
+    output.sum().backward()
+    assert not any(p.grad is not None and p.grad.any() for p in built.parameters())
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_an_input_that_is_no_sequence_is_named(core):
+    built = CoreSettings(core, 8).build(5)
+    with pytest.raises(ValueError, match=re.escape("input has shape (0, 4, 5): expected at least one step")):
+        built(torch.randn(0, 4, 5))
+    packed = pack_padded_sequence(torch.randn(6, 4, 5), [6, 5, 3, 2])
+    with pytest.raises(TypeError, match=r"input is a PackedSequence: expected a tensor; pad the sequences, with torch"):
+        built(packed)
+    with pytest.raises(TypeError, match="input is a ndarray: expected a tensor"):
+        built(np.zeros((6, 4, 5), np.float32))
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_sizes_are_whole_numbers_whatever_their_type(core):
+    for size in (8.0, np.int64(8), np.float32(8)):
+        built = CoreSettings(core, size).build(np.int64(5))
+        assert (type(built.hidden_size), type(built.input_size)) == (int, int)
+        assert built(torch.randn(3, 2, 5))[0].shape == (3, 2, 8)
+    for size in (8.5, True, "8", float("nan"), 0):
+        with pytest.raises(ValueError, match=f"hidden_size is {size!r}: expected a whole number of at least 1"):
+            CoreSettings(core, size)
+
+
+@pytest.mark.parametrize("Cell", [PlasticRNNCell, PlasticLSTMCell])
+def test_the_input_of_a_cell_is_a_tensor(Cell):
+    with pytest.raises(TypeError, match="input is a list: expected a tensor"):
+        Cell(5, 8)([1.0] * 5)
+    output, state = Cell(5, 8)(torch.randn(0, 5))
+    assert output.shape == (0, 8)
+    assert state.trace.shape == (0, 8, 8)

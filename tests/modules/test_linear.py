@@ -242,8 +242,8 @@ def test_repr():
         ({"alpha": "nonsense"}, "unknown alpha 'nonsense': expected one of connection, neuron, shared"),
         ({"activation": "relu"}, "unknown activation 'relu': expected one of softmax, tanh, identity"),
         ({"rule": "clip", "bound": -1.0}, "bound is -1.0"),
-        ({"in_features": 0}, "in_features is 0: expected at least 1"),
-        ({"out_features": 0}, "out_features is 0: expected at least 1"),
+        ({"in_features": 0}, "in_features is 0: expected a whole number of at least 1"),
+        ({"out_features": 0}, "out_features is 0: expected a whole number of at least 1"),
     ],
 )
 def test_settings_that_cannot_be(settings, says):

@@ -125,7 +125,7 @@ def test_repr_tells_what_matters():
 
 @pytest.mark.parametrize("Layer", [PlasticLSTM, PlasticLSTMCell])
 def test_a_layer_that_cannot_be(Layer):
-    with pytest.raises(ValueError, match="input_size is 0: expected at least 1"):
+    with pytest.raises(ValueError, match="input_size is 0: expected a whole number of at least 1"):
         Layer(0, N)
     with pytest.raises(ValueError, match=r"forget_bias is 1\.0 without bias: expected 0, or a bias"):
         Layer(I, N, bias=False, forget_bias=1.0)

@@ -241,8 +241,8 @@ def test_a_rule_of_your_own():
         ({"nonlinearity": "nonsense"}, "unknown nonlinearity 'nonsense': expected one of tanh, relu"),
         ({"engine": "nonsense"}, "unknown engine 'nonsense': expected one of auto, reference, fused, traceless"),
         ({"rule": "clip", "bound": -1.0}, "bound is -1.0: expected at least 0"),
-        ({"input_size": -1}, "input_size is -1: expected at least 0"),
-        ({"hidden_size": -1}, "hidden_size is -1: expected at least 1"),
+        ({"input_size": -1}, "input_size is -1: expected a whole number of at least 0"),
+        ({"hidden_size": -1}, "hidden_size is -1: expected a whole number of at least 1"),
     ],
 )
 @pytest.mark.parametrize("layer", [PlasticRNN, PlasticRNNCell])
@@ -257,7 +257,7 @@ def test_a_layer_that_cannot_be_is_refused_when_it_is_made(layer, options, messa
         (False, (T, B, 5), {}, "input has shape (7, 3, 5): expected (T, B, 4), or (T, 4) unbatched"),
         (True, (B, T, 5), {}, "input has shape (3, 7, 5): expected (B, T, 4), or (T, 4) unbatched"),
         (False, (4,), {}, "input has shape (4,): expected (T, B, 4)"),
-        (False, (0, B, I), {}, "u has shape (0, 3, 6): expected (T, B, N), none of them zero"),
+        (False, (0, B, I), {}, "input has shape (0, 3, 4): expected at least one step"),
         (False, (T, B, I), {"state": [(N,), (B, N, N)]}, "hidden has shape (6,): expected (3, 6)"),
         (False, (T, B, I), {"state": [(B, N), (N, N)]}, "trace has shape (6, 6): expected (3, 6, 6)"),
         (False, (T, I), {"state": [(B, N), (B, N, N)]}, "hidden has shape (3, 6): expected (6,)"),

@@ -194,7 +194,7 @@ def test_steps_are_taken_in_inference_mode():
 
 def test_a_state_that_does_not_fit_is_refused():
     core = PlasticRNN(I, N)
-    with pytest.raises(ValueError, match="steps is 0: expected at least 1"):
+    with pytest.raises(ValueError, match="steps is 0: expected a whole number of at least 1"):
         core.stepper(core.initial_state(2), 0)
     assert core.stepper((torch.zeros(2, N), torch.zeros(2, N, N)), 3).state.hidden.shape == (2, N)
     with pytest.raises(ValueError, match=r"trace has shape \(2, 17, 17\): expected \(3, 17, 17\)"):

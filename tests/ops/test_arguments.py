@@ -24,7 +24,7 @@ def arguments(dtype=torch.float64, device="cpu"):
     ("name", "shape", "message"),
     [
         ("u", (B, N), "u has shape (2, 3): expected (T, B, N)"),
-        ("u", (0, B, N), "u has shape (0, 2, 3): expected (T, B, N), none of them zero"),
+        ("u", (0, B, N), "u has shape (0, 2, 3): expected (T, B, N), T and N above zero"),
         ("u", (T, B, 0), "u has shape (4, 2, 0)"),
         ("w", (N, N + 1), "w has shape (3, 4): expected (3, 3), for u is (T, B, N) = (4, 2, 3)"),
         ("alpha", (N + 1,), "alpha has shape (4,): expected one that broadcasts to (3, 3)"),

@@ -133,7 +133,7 @@ def test_plasticity_may_begin_above_zero(alpha):
     ("settings", "says"),
     [
         ({"core": "esn"}, "unknown core 'esn': expected one of plastic, plastic_lstm, rnn, lstm"),
-        ({"hidden_size": 0}, "hidden_size is 0: expected at least 1"),
+        ({"hidden_size": 0}, "hidden_size is 0: expected a whole number of at least 1"),
         ({"init_scale": -1.0}, "init_scale is -1.0: expected at least 0"),
         ({"init_scale": float("nan")}, "init_scale is nan"),
         ({"hidden_size": ITEMS}, "hidden_size is 4: expected at least 5 for this task"),
