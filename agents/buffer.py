@@ -1,6 +1,6 @@
 """A rollout buffer that keeps the steps in time order."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ class Lifetimes(NamedTuple):
     advantages: Tensor  # (T, B)
     returns: Tensor  # (T, B)
     episode_starts: Tensor  # (T, B) booleans
+    lived: Tensor  # (T, B) booleans, false in a step that belongs to no episode
 
 
 class LifetimeBuffer(RolloutBuffer):
@@ -26,21 +27,28 @@ class LifetimeBuffer(RolloutBuffer):
     order.
     """
 
+    def reset(self) -> None:
+        """Forget all steps."""
+        super().reset()
+        self.lived = np.ones((self.buffer_size, self.n_envs), dtype=np.bool_)
+
     def add(  # type: ignore[override]
         self,
         obs: np.ndarray,
         action: np.ndarray,
         reward: np.ndarray,
         episode_start: np.ndarray,
+        lived: Sequence[bool] | bool = True,
     ) -> None:
         """Record one step of every environment, without values and log-probabilities.
 
-        Values are set at the end of the rollout; log-probabilities are computed when it is replayed.
+        Values are set at the end of the rollout; log-probabilities are computed when it is replayed. ``lived`` says
+        whether the step of each environment belongs to an episode.
         """
         t = self.pos
         self.observations[t] = obs.reshape(self.observations.shape[1:])
         self.actions[t] = action.reshape(self.actions.shape[1:])
-        self.rewards[t], self.episode_starts[t] = reward, episode_start
+        self.rewards[t], self.episode_starts[t], self.lived[t] = reward, episode_start, lived
         self.pos += 1
         self.full = self.pos == self.buffer_size
 
@@ -54,4 +62,5 @@ class LifetimeBuffer(RolloutBuffer):
             self.to_torch(self.advantages, copy=False),
             self.to_torch(self.returns, copy=False),
             torch.as_tensor(self.episode_starts.astype(np.bool_), device=self.device),
+            torch.as_tensor(self.lived, device=self.device),
         )

@@ -119,7 +119,7 @@ class PlasticPolicy(ActorCriticPolicy):
         return super(ActorCriticPolicy, self).extract_features(observations, self.features_extractor)
 
     def replay(
-        self, observations: Tensor, stepper: Stepper, which: Tensor | None = None
+        self, observations: Tensor, stepper: Stepper, which: Tensor | None = None, lived: Tensor | None = None
     ) -> tuple[Distribution, Tensor]:
         """Run the network over the steps of a rollout once more, differentiably.
 
@@ -127,12 +127,14 @@ class PlasticPolicy(ActorCriticPolicy):
             observations: ``(T, B, *observation)``.
             stepper: the one that ran the core over these observations.
             which: numbers of the environments in the batch of the stepper that these observations are of; None: all.
+            lived: ``(T * B,)`` booleans, the steps that are asked for; None: all.
 
         Returns:
-            The distribution and the values of all ``T * B`` steps, in that order.
+            The distribution and the values of these steps, in that order.
         """
         features = self.features(observations.flatten(0, 1)).unflatten(0, observations.shape[:2])
-        return self.heads(stepper.replay(features, which).flatten(0, 1))
+        hidden = stepper.replay(features, which).flatten(0, 1)
+        return self.heads(hidden if lived is None or lived.all() else hidden[lived])
 
     def forward(  # type: ignore[override]
         self,

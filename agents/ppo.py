@@ -117,7 +117,7 @@ class PlasticPPO(RecurrentAgent):
         valued = torch.as_tensor(self.rollout_buffer.values, device=self.device)
         for which in self._minibatches():
             replay = self.replay_rollout(which)
-            change = replay.distribution.log_prob(replay.actions) - acted[:, which].flatten()
+            change = replay.distribution.log_prob(replay.actions) - acted[:, which].flatten()[replay.lived]
             ratio = change.exp()
             with torch.no_grad():
                 divergence = (ratio - 1 - change).mean().item()  # Schulman's estimate, http://joschu.net/blog/kl-approx
@@ -127,7 +127,8 @@ class PlasticPPO(RecurrentAgent):
                 break
             clipped = ratio.clamp(1 - clip, 1 + clip)
             policy_loss = -torch.min(replay.advantages * ratio, replay.advantages * clipped).mean()
-            self.descend(policy_loss, replay, self._value_loss(replay, valued[:, which].flatten(), clip_values))
+            before = valued[:, which].flatten()[replay.lived]
+            self.descend(policy_loss, replay, self._value_loss(replay, before, clip_values))
 
     def _minibatches(self) -> Iterator[Tensor]:
         """Yield the numbers of the environments of each minibatch: in every epoch all of them, in another order."""

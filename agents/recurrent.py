@@ -15,7 +15,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import explained_variance, obs_as_tensor
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,7 +23,7 @@ from plastic_rl.agents.archive import without_numpy
 from plastic_rl.agents.buffer import LifetimeBuffer, Lifetimes
 from plastic_rl.agents.policies import PlasticPolicy, State
 from plastic_rl.agents.saving import SavedAgent
-from plastic_rl.agents.vec_env import GymnasiumVecEnv
+from plastic_rl.agents.vec_env import EMPTY, EpisodeMonitor, GymnasiumVecEnv
 from plastic_rl.checks import check_within, whole_number
 from plastic_rl.errors import FaultyEnvironmentError
 from plastic_rl.modules.stepping import Stepper
@@ -33,13 +33,17 @@ Self = TypeVar("Self", bound="RecurrentAgent")
 
 
 class Replay(NamedTuple):
-    """A rollout after it was run through the network once more: its T * B steps, time-major, in one dimension."""
+    """A rollout after it was run through the network once more: its steps, time-major, in one dimension.
 
-    actions: Tensor  # (T * B, *action)
-    advantages: Tensor  # (T * B,), normalized if the agent is set to
-    returns: Tensor  # (T * B,)
-    distribution: Distribution  # of the T * B actions, differentiable
-    values: Tensor  # (T * B,), differentiable
+    These are the S steps that belong to an episode, of all T * B.
+    """
+
+    actions: Tensor  # (S, *action)
+    advantages: Tensor  # (S,), normalized if the agent is set to
+    returns: Tensor  # (S,)
+    distribution: Distribution  # of the S actions, differentiable
+    values: Tensor  # (S,), differentiable
+    lived: Tensor  # (T * B,), which of all steps these are
 
 
 class RecurrentAgent(SavedAgent):
@@ -155,7 +159,7 @@ class RecurrentAgent(SavedAgent):
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         if isinstance(env, gym.vector.VectorEnv):
-            env = VecMonitor(GymnasiumVecEnv(env))
+            env = EpisodeMonitor(GymnasiumVecEnv(env))
         return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def _setup_model(self) -> None:
@@ -228,10 +232,12 @@ class RecurrentAgent(SavedAgent):
                 callback.update_locals(locals())
                 if not callback.on_step():
                     return False
+                lived: list[bool] | bool = True
                 if dones.any():
                     self._update_info_buffer(infos, dones)
                     rewards = self._with_bootstrap(rewards, infos, stepper)
-                rollout_buffer.add(seen, actions.cpu().numpy(), rewards, started)
+                    lived = [EMPTY not in info for info in infos]
+                rollout_buffer.add(seen, actions.cpu().numpy(), rewards, started, lived)
         finally:
             self._core_state, self._acting = stepper.state, None
 
@@ -292,11 +298,12 @@ class RecurrentAgent(SavedAgent):
         rollout = next(self.rollout_buffer.get())
         if which is not None:
             rollout = Lifetimes(*(part[:, which] for part in rollout))
-        distribution, values = self.policy.replay(rollout.observations, self._stepper, which)
-        actions, advantages = self._flat(rollout.actions), rollout.advantages.flatten()
+        lived = rollout.lived.flatten()
+        distribution, values = self.policy.replay(rollout.observations, self._stepper, which, lived)
+        actions, advantages = self._flat(rollout.actions)[lived], rollout.advantages.flatten()[lived]
         if self.normalize_advantage and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        return Replay(actions, advantages, rollout.returns.flatten(), distribution, values)
+        return Replay(actions, advantages, rollout.returns.flatten()[lived], distribution, values, lived)
 
     def log_probs(self) -> Tensor:
         """Return the logarithms of the probabilities of the rollout's actions ``(T, B)``, as the agent acted."""

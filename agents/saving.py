@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize, VecTransp
 from torch import Tensor
 
 from plastic_rl.agents import archive
-from plastic_rl.agents.vec_env import GymnasiumVecEnv
+from plastic_rl.agents.vec_env import EpisodeMonitor, GymnasiumVecEnv
 from plastic_rl.envs.protocols import Resumable
 
 # Constructor arguments that an agent's file does not keep, but that ``load`` takes.
@@ -56,7 +56,7 @@ class SavedAgent(OnPolicyAlgorithm):
         the mazes (``gym.make_vec``), and no wrapper around it has a memory of its own.
         """
         env: Any = self.env
-        while type(env) in (VecMonitor, VecNormalize, VecTransposeImage):  # their memory is saved too
+        while type(env) in (EpisodeMonitor, VecMonitor, VecNormalize, VecTransposeImage):  # their memory is saved too
             env = env.venv
         return isinstance(env, GymnasiumVecEnv) and isinstance(env.env.unwrapped, Resumable)
 
