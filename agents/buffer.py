@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
@@ -29,6 +30,8 @@ class LifetimeBuffer(RolloutBuffer):
 
     def reset(self) -> None:
         """Forget all steps."""
+        if isinstance(self.observation_space, spaces.MultiDiscrete):  # which may have any number of dimensions
+            self.obs_shape = self.observation_space.shape
         super().reset()
         self.lived = np.ones((self.buffer_size, self.n_envs), dtype=np.bool_)
 

@@ -7,9 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.distributions import CategoricalDistribution, Distribution
+from stable_baselines3.common.distributions import (
+    BernoulliDistribution,
+    CategoricalDistribution,
+    Distribution,
+    MultiCategoricalDistribution,
+)
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
@@ -29,7 +35,7 @@ class PlasticPolicy(ActorCriticPolicy):
 
     Args:
         observation_space: Box, or Discrete, MultiDiscrete or MultiBinary (encoded as ones and zeros).
-        action_space: Discrete or Box.
+        action_space: Discrete, Box, or MultiDiscrete or MultiBinary of one dimension.
         lr_schedule: learning rate by progress.
         net_arch: layers after the core, as in Stable-Baselines3; none by default.
         kwargs: the core's settings, which are those of :class:`plastic_rl.modules.cores.CoreSettings` with 100 neurons
@@ -70,6 +76,19 @@ class PlasticPolicy(ActorCriticPolicy):
             self.core.hidden_size, net_arch=self.net_arch, activation_fn=self.activation_fn, device=self.device
         )
 
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """Return a new features extractor."""
+        return self.features_extractor_class(_in_a_row(self.observation_space), **self.features_extractor_kwargs)
+
+    def obs_to_tensor(self, observation: Any) -> tuple[PyTorchObs, bool]:
+        """Return observations as a batch, and whether they were one."""
+        space = self.observation_space
+        if isinstance(space, spaces.MultiDiscrete) and len(space.shape) > 1:  # Stable-Baselines3 takes one dimension
+            given = np.asarray(observation)
+            batched = given.ndim > len(space.shape)
+            return torch.as_tensor(given.reshape(-1, *space.shape), device=self.device), batched
+        return super().obs_to_tensor(observation)
+
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | asdict(self.core_settings)
 
@@ -91,12 +110,14 @@ class PlasticPolicy(ActorCriticPolicy):
     def for_env(self, actions: Tensor) -> np.ndarray:
         """Return chosen actions as an environment takes them: in its shape, within its bounds, counted from its start.
 
-        ``act`` counts Discrete actions from 0, an environment from its space's ``start``.
+        ``act`` counts Discrete and MultiDiscrete actions from 0, an environment from its space's ``start``.
         """
         space = self.action_space
         chosen = actions.numpy(force=True)
-        if isinstance(space, spaces.Discrete):
+        if isinstance(space, (spaces.Discrete, spaces.MultiDiscrete)):
             return chosen + space.start
+        if isinstance(space, spaces.MultiBinary):
+            return chosen.astype(space.dtype)
         return np.clip(chosen.reshape((-1, *(space.shape or ()))), space.low, space.high)  # type: ignore[attr-defined]
 
     def values(self, hidden: Tensor) -> Tensor:
@@ -116,6 +137,11 @@ class PlasticPolicy(ActorCriticPolicy):
         elif space.shape == () and isinstance(space, spaces.Box):
             assert isinstance(observations, Tensor)
             observations = observations.unsqueeze(-1)
+        elif isinstance(space, spaces.MultiDiscrete):
+            assert isinstance(observations, Tensor)
+            start = torch.as_tensor(space.start, device=observations.device)
+            numbers = (observations.long() - start).flatten(1)
+            return self.features_extractor(preprocess_obs(numbers, _in_a_row(space)))
         return super(ActorCriticPolicy, self).extract_features(observations, self.features_extractor)
 
     def replay(
@@ -281,12 +307,15 @@ class PlasticPolicy(ActorCriticPolicy):
             state: the state that ``predict`` returned with the actions.
 
         Returns:
-            The values ``(B,)``; and for Discrete actions the probability of each, ``(B, actions)``, otherwise the mean
-            of each number of the action, ``(B, numbers)``.
+            The values ``(B,)``; and for Discrete actions the probability of each, ``(B, actions)``; for MultiDiscrete
+            ones those of each part, one part after the other; for MultiBinary ones the probability of each 1; for a Box
+            the mean of each number, ``(B, numbers)``.
         """
         with torch.no_grad():
             distribution, values = self.heads(torch.as_tensor(state.hidden, device=self.device))
-            if isinstance(distribution, CategoricalDistribution):
+            if isinstance(distribution, MultiCategoricalDistribution):
+                decided = torch.cat([part.probs for part in distribution.distribution], -1)
+            elif isinstance(distribution, (CategoricalDistribution, BernoulliDistribution)):
                 decided = distribution.distribution.probs
             else:
                 decided = distribution.mode()
@@ -322,6 +351,23 @@ class PlasticPolicy(ActorCriticPolicy):
     def _times_alpha(self, matrices: np.ndarray) -> np.ndarray:
         (layer,) = plastic_layers(self.core)
         return layer.alpha.numpy(force=True) * matrices
+
+
+def _in_a_row(space: spaces.Space) -> spaces.Space:
+    """Return a MultiDiscrete space with its numbers in one dimension, counted from 0; any other as it is."""
+    return spaces.MultiDiscrete(space.nvec.ravel()) if isinstance(space, spaces.MultiDiscrete) else space
+
+
+def squared_probabilities(distribution: Distribution) -> Tensor | None:
+    """Return the sum of the squared probabilities of all choices, ``(B,)``; None if they are not discrete."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.distribution.probs.square().sum(-1)
+    if isinstance(distribution, MultiCategoricalDistribution):
+        return sum(part.probs.square().sum(-1) for part in distribution.distribution)  # type: ignore[return-value]
+    if isinstance(distribution, BernoulliDistribution):
+        probability = distribution.distribution.probs
+        return (probability.square() + (1 - probability).square()).sum(-1)
+    return None
 
 
 def _to_arrays(state: Any) -> State:

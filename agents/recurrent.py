@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.distributions import CategoricalDistribution, Distribution
+from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from plastic_rl.agents.archive import without_numpy
 from plastic_rl.agents.buffer import LifetimeBuffer, Lifetimes
-from plastic_rl.agents.policies import PlasticPolicy, State
+from plastic_rl.agents.policies import PlasticPolicy, State, squared_probabilities
 from plastic_rl.agents.saving import SavedAgent
 from plastic_rl.agents.vec_env import EMPTY, EpisodeMonitor, GymnasiumVecEnv
 from plastic_rl.checks import check_within, whole_number
@@ -30,6 +30,10 @@ from plastic_rl.modules.stepping import Stepper
 from plastic_rl.optim import gradient_step
 
 Self = TypeVar("Self", bound="RecurrentAgent")
+
+OBSERVATIONS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)  # the spaces that agents take
+ACTIONS = OBSERVATIONS
+KINDS = "Box, Discrete, MultiDiscrete nor MultiBinary"
 
 
 class Replay(NamedTuple):
@@ -152,7 +156,7 @@ class RecurrentAgent(SavedAgent):
             verbose=verbose,
             seed=seed,
             device=device,
-            supported_action_spaces=(spaces.Discrete, spaces.Box),
+            supported_action_spaces=ACTIONS,
             _init_setup_model=_init_setup_model,
         )
 
@@ -163,10 +167,15 @@ class RecurrentAgent(SavedAgent):
         return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def _setup_model(self) -> None:
-        if isinstance(self.observation_space, (spaces.Dict, spaces.Tuple)):
+        if not isinstance(self.observation_space, OBSERVATIONS):
             raise TypeError(
-                f"observations of a kind that is not supported: {self.observation_space} is neither Box nor Discrete; "
+                f"observations of a kind that is not supported: {self.observation_space} is neither {KINDS}; "
                 "gymnasium.wrappers.FlattenObservation makes it a Box"
+            )
+        if len(self.action_space.shape or ()) > 1 and not isinstance(self.action_space, spaces.Box):
+            raise TypeError(
+                f"actions of a kind that is not supported: {self.action_space} has more than one dimension; "
+                "gymnasium.wrappers.TransformAction takes actions of one, and reshapes them"
             )
         super()._setup_model()
 
@@ -315,7 +324,9 @@ class RecurrentAgent(SavedAgent):
     def _flat(self, actions: Tensor) -> Tensor:
         """Return actions ``(T, B, *action)`` as a distribution of T * B actions takes them."""
         actions = actions.flatten(0, 1)
-        return actions.long().flatten() if isinstance(self.action_space, spaces.Discrete) else actions
+        if isinstance(self.action_space, spaces.Discrete):
+            return actions.long().flatten()
+        return actions.float() if isinstance(self.action_space, spaces.MultiBinary) else actions
 
     def descend(self, policy_loss: Tensor, replay: Replay, value_loss: Tensor | None = None) -> None:
         """Make one gradient step on the loss of an actor-critic, and log it.
@@ -334,9 +345,8 @@ class RecurrentAgent(SavedAgent):
         entropy = replay.distribution.entropy()
         assert entropy is not None
         loss = policy_loss + self.vf_coef * value_loss - self.ent_coef * entropy.mean()
-        if isinstance(replay.distribution, CategoricalDistribution):
-            probabilities = replay.distribution.distribution.probs
-            loss = loss + self.squared_prob_coef * probabilities.square().sum(-1).mean()
+        if (squared := squared_probabilities(replay.distribution)) is not None:
+            loss = loss + self.squared_prob_coef * squared.mean()
         when = f"step {self.num_timesteps}"
         norm = gradient_step(self.policy, self.policy.optimizer, loss, self.max_grad_norm, when)
 

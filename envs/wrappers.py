@@ -27,13 +27,13 @@ class PreviousActionReward(gym.Wrapper[Floats, Any, Any, Any], gym.utils.RecordC
 
     | part | length |
     | --- | --- |
-    | the observation: a `Box` flattened, a `Discrete` one-hot | size of the `Box`, or n |
-    | the previous action: a `Box` flattened, a `Discrete` one-hot; zeros at first | size of the `Box`, or n |
+    | the observation, flattened; numbers of a `Discrete` or `MultiDiscrete` one-hot | its size, or the sum of all n |
+    | the previous action, in the same way; zeros at first | its size, or the sum of all n |
     | the previous reward; 0 at first | 1 |
     | 1 in the first observation of an episode, otherwise 0 | 1 |
 
     Args:
-        env: an environment with `Box` or `Discrete` observations and actions.
+        env: an environment with `Box`, `Discrete`, `MultiDiscrete` or `MultiBinary` observations and actions.
 
     Raises:
         TypeError: ``env`` has another kind of space.
@@ -169,7 +169,7 @@ class _Memory:
 
 
 class _Encoder:
-    """Turns batches of a `Box` or `Discrete` space into rows of float32.
+    """Turns batches of a `Box`, `Discrete`, `MultiDiscrete` or `MultiBinary` space into rows of float32.
 
     Attributes:
         size: length of a row.
@@ -178,25 +178,30 @@ class _Encoder:
     """
 
     def __init__(self, space: gym.Space[Any], kind: str, helper: str) -> None:
-        self._one_hot: Floats | None = None
-        self._start = 0
-        if isinstance(space, spaces.Discrete):
-            self.size = int(space.n)
-            self._start = int(space.start)
-            self._one_hot = np.eye(self.size, dtype=np.float32)
+        self._start: Any = None  # of the numbers that become one-hot, if there are any
+        if isinstance(space, (spaces.Discrete, spaces.MultiDiscrete)):
+            counts = np.ravel(space.n if isinstance(space, spaces.Discrete) else space.nvec)
+            self._start, self.size = np.ravel(space.start), int(counts.sum())
+            self._first = counts.cumsum() - counts  # column of the first value of each number
             self.low, self.high = np.zeros(self.size), np.ones(self.size)
         elif isinstance(space, spaces.Box):
             self.size = int(np.prod(space.shape))
             self.low, self.high = space.low.ravel().astype(np.float64), space.high.ravel().astype(np.float64)
+        elif isinstance(space, spaces.MultiBinary):
+            self.size = int(np.prod(space.shape))
+            self.low, self.high = np.zeros(self.size), np.ones(self.size)
         else:
             raise TypeError(
-                f"the {kind} space is {space}: expected a Box or a Discrete space; "
+                f"the {kind} space is {space}: expected a Box, Discrete, MultiDiscrete or MultiBinary space; "
                 f"turn it into one first, for example with {helper}"
             )
 
     def encode(self, batch: Sequence[Any] | npt.NDArray[Any]) -> Floats:
         """Return rows for a batch of elements of the space, shape (len(batch), size)."""
         elements = np.asarray(batch)
-        if self._one_hot is not None:
-            return self._one_hot[elements.reshape(-1) - self._start]
-        return elements.reshape(len(elements), self.size).astype(np.float32, copy=False)
+        if self._start is None:
+            return elements.reshape(len(elements), self.size).astype(np.float32, copy=False)
+        columns = self._first + elements.reshape(len(elements), -1) - self._start
+        rows = np.zeros((len(elements), self.size), dtype=np.float32)
+        np.put_along_axis(rows, columns, 1.0, axis=1)
+        return rows

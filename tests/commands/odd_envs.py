@@ -40,5 +40,11 @@ gym.register("Odd/Blind-v0", Blind)
 gym.register("MyPlasticRL/Plain-v0", Odd)
 gym.register("Odd/Dict-v0", Odd, kwargs={"observation_space": spaces.Dict(a=FLAT, b=FLAT)})
 gym.register("Odd/Many-v0", Odd, kwargs={"action_space": spaces.MultiDiscrete([2, 3])})
+gym.register(
+    "Odd/Switches-v0",
+    Odd,
+    kwargs={"observation_space": spaces.MultiDiscrete([[2], [3]]), "action_space": spaces.MultiBinary(2)},
+)
+gym.register("Odd/Text-v0", Odd, kwargs={"action_space": spaces.Text(3)})
 gym.register("Odd/Image-v0", Odd, kwargs={"observation_space": spaces.Box(0, 255, (36, 36, 3), np.uint8)})
 gym.register("Odd/Nan-v0", Odd, kwargs={"reward": float("nan")})

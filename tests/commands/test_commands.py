@@ -299,9 +299,10 @@ def test_an_environment_of_a_like_name_is_no_maze(call):
     assert code == 0, error
 
 
-def test_a_run_on_images_is_trained_tested_and_gone_on_with(call):
+@pytest.mark.parametrize("env", ["Odd/Image-v0", "Odd/Many-v0", "Odd/Switches-v0"])
+def test_a_run_on_any_spaces_is_trained_tested_and_gone_on_with(call, env):
     words = ["--hidden-size", 4, "--envs", 2, "--n-steps", 5, "--eval-episodes", 2, "--threads", 1, "--steps", 20]
-    assert call("maze", "--env", "odd_envs:Odd/Image-v0", "--out", "seen", *words)[0] == 0
+    assert call("maze", "--env", f"odd_envs:{env}", "--out", "seen", *words)[0] == 0
     for again in (["evaluate", "seen"], ["maze", "--resume", "seen", "--steps", 40]):
         code, _, error = call(*again)
         assert code == 0, error

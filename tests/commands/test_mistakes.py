@@ -84,7 +84,7 @@ def test_a_call_that_cannot_be_read(call, words, says):
         (["--env", "odd_envs:Nowhere-v0"], "`Nowhere` doesn't exist"),
         (["--env", "CartPole-v1", "--size", "9"], "CartPole-v1 refuses these settings"),
         (["--env", "odd_envs:Odd/Dict-v0", *OTHER], "observations of a kind that is not supported: Dict("),
-        (["--env", "odd_envs:Odd/Many-v0", *OTHER], "actions of a kind that is not supported: MultiDiscrete("),
+        (["--env", "odd_envs:Odd/Text-v0", *OTHER], "actions of a kind that is not supported: Text("),
         (["--device", "abacus"], "--device abacus cannot be used"),
         (["--device", "meta"], "--device meta cannot be used"),
     ],

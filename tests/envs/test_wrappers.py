@@ -46,6 +46,11 @@ SPACES = {
         spaces.Box(-np.inf, np.inf, (), np.float32),
         spaces.Box(-np.inf, np.inf, (2, 2), np.float64),
     ),
+    "several numbers, both": (
+        spaces.MultiDiscrete([[3, 2], [2, 4]], start=[[0, 1], [-1, 5]]),
+        spaces.MultiDiscrete([2, 3], start=[1, -1]),
+    ),
+    "switches, both": (spaces.MultiBinary((2, 2)), spaces.MultiBinary(3)),
     "discrete and positive box": (spaces.Discrete(2), spaces.Box(1.0, 3.0, (1,), np.float32)),
 }
 
@@ -90,6 +95,27 @@ def test_discrete_spaces_that_start_elsewhere_by_hand():
     expected = inner.step(7)[0]
     assert observation[:4].tolist() == [float(k == expected) for k in (-1, 0, 1, 2)]
     assert observation[4:].tolist() == [0, 0, 1, 0.5, 0]
+
+
+def test_several_numbers_by_hand():
+    env = make_wrapped_echo("several numbers, both")
+    assert env.observation_space.shape == (11 + 5 + 2,)
+    env.reset(seed=0)
+    observation, *_ = env.step(np.array([2, -1]))
+    inner = make_echo("several numbers, both")
+    inner.reset(seed=0)
+    numbers = inner.step(np.array([2, -1]))[0].ravel() - [0, 1, -1, 5]
+    expected = [np.eye(count)[number] for count, number in zip((3, 2, 2, 4), numbers, strict=True)]
+    assert observation[:11].tolist() == np.concatenate(expected).tolist()
+    assert observation[11:].tolist() == [0, 1, 1, 0, 0, 0.5, 0]
+
+
+def test_switches_by_hand():
+    env = make_wrapped_echo("switches, both")
+    env.reset(seed=0)
+    observation, *_ = env.step(np.array([1, 0, 1], np.int8))
+    assert set(observation[:4]) <= {0, 1}
+    assert observation[4:].tolist() == [1, 0, 1, 0.5, 0]
 
 
 def test_raw_box_actions_by_hand():
@@ -241,9 +267,9 @@ def test_other_processes_can_be_wrapped():
 @pytest.mark.parametrize(
     ("observation_space", "action_space", "message"),
     [
-        (spaces.MultiBinary(3), spaces.Discrete(2), r"observation space is MultiBinary.*FlattenObservation"),
-        (spaces.Dict(a=spaces.Discrete(2)), spaces.Discrete(2), r"observation space is Dict.*Box or a Discrete"),
-        (spaces.Discrete(2), spaces.MultiDiscrete([2, 2]), r"action space is MultiDiscrete.*TransformAction"),
+        (spaces.Text(3), spaces.Discrete(2), r"observation space is Text.*FlattenObservation"),
+        (spaces.Dict(a=spaces.Discrete(2)), spaces.Discrete(2), r"observation space is Dict.*Box, Discrete, MultiDis"),
+        (spaces.Discrete(2), spaces.Tuple([spaces.Discrete(2)]), r"action space is Tuple.*TransformAction"),
     ],
 )
 def test_unsupported_spaces_are_named(observation_space, action_space, message):
