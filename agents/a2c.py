@@ -30,5 +30,7 @@ class PlasticA2C(RecurrentAgent):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         replay = self.replay_rollout()
+        if not replay.lived.any():
+            return
         policy_loss = -(replay.advantages * replay.distribution.log_prob(replay.actions)).mean()
         self.descend(policy_loss, replay)

@@ -117,6 +117,8 @@ class PlasticPPO(RecurrentAgent):
         valued = torch.as_tensor(self.rollout_buffer.values, device=self.device)
         for which in self._minibatches():
             replay = self.replay_rollout(which)
+            if not replay.lived.any():
+                continue
             change = replay.distribution.log_prob(replay.actions) - acted[:, which].flatten()[replay.lived]
             ratio = change.exp()
             with torch.no_grad():

@@ -31,8 +31,7 @@ from plastic_rl.optim import gradient_step
 
 Self = TypeVar("Self", bound="RecurrentAgent")
 
-OBSERVATIONS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)  # the spaces that agents take
-ACTIONS = OBSERVATIONS
+SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)  # of observations and of actions
 KINDS = "Box, Discrete, MultiDiscrete nor MultiBinary"
 
 
@@ -156,7 +155,7 @@ class RecurrentAgent(SavedAgent):
             verbose=verbose,
             seed=seed,
             device=device,
-            supported_action_spaces=ACTIONS,
+            supported_action_spaces=SPACES,
             _init_setup_model=_init_setup_model,
         )
 
@@ -167,7 +166,7 @@ class RecurrentAgent(SavedAgent):
         return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def _setup_model(self) -> None:
-        if not isinstance(self.observation_space, OBSERVATIONS):
+        if not isinstance(self.observation_space, SPACES):
             raise TypeError(
                 f"observations of a kind that is not supported: {self.observation_space} is neither {KINDS}; "
                 "gymnasium.wrappers.FlattenObservation makes it a Box"
@@ -264,7 +263,7 @@ class RecurrentAgent(SavedAgent):
         Raises:
             FaultyEnvironmentError: one of them is infinite or NaN.
         """
-        if given.dtype.kind == "f" and not math.isfinite(given.sum()):
+        if given.dtype.kind == "f" and not math.isfinite(given.sum(dtype=np.float64)):
             wrong = ~np.isfinite(given.reshape(len(given), -1)).all(axis=1)
             if wrong.any():  # the sum of large numbers may be infinite too
                 i = int(wrong.argmax())

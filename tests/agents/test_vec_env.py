@@ -85,6 +85,18 @@ def test_an_agent_learns_nothing_from_late_restarts():
     torch.testing.assert_close(hidden[0], hidden[11])
 
 
+@pytest.mark.parametrize("Agent", [PlasticA2C, PlasticPPO])
+def test_a_rollout_of_restarts_alone_teaches_nothing(Agent):
+    """Every eleventh step is one, of both environments."""
+    agent = Agent("PlasticPolicy", late(), n_steps=1, seed=0, policy_kwargs={"hidden_size": 8})
+    agent.learn(20)
+    before, updates = {name: weight.clone() for name, weight in agent.policy.state_dict().items()}, agent._n_updates
+    agent.learn(2, reset_num_timesteps=False)
+    assert not agent.rollout_buffer.lived.any()
+    assert agent._n_updates == updates
+    assert all(torch.equal(weight, before[name]) for name, weight in agent.policy.state_dict().items())
+
+
 def test_gymnasiums_own_vector_environments_are_learned_from():
     """Chance: about 22 steps. Ceiling: 500. Learned: more than 100; 182 and, restarted by a mask, 192 when tried."""
     env = gym.make_vec("CartPole-v1", num_envs=8)
