@@ -1,5 +1,6 @@
 """Actor-critic policies around a recurrent core."""
 
+import warnings
 from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
 from typing import Any
@@ -14,8 +15,8 @@ from stable_baselines3.common.distributions import (
     MultiCategoricalDistribution,
 )
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.preprocessing import preprocess_obs
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, MlpExtractor
+from stable_baselines3.common.preprocessing import is_image_space, preprocess_obs
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, MlpExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
@@ -62,6 +63,12 @@ class PlasticPolicy(ActorCriticPolicy):
         settings = {field.name: kwargs.pop(field.name) for field in fields(CoreSettings) if field.name in kwargs}
         self.core_settings = CoreSettings(**settings).sized(HIDDEN_SIZE)
         super().__init__(observation_space, action_space, lr_schedule, net_arch=net_arch or [], **kwargs)
+        if isinstance(self.features_extractor, FlattenExtractor) and is_image_space(observation_space):
+            warnings.warn(
+                "images are flattened, so that their pixels have no neighbours: CnnPlasticPolicy sees them by a "
+                "convolutional network",
+                stacklevel=2,
+            )
         # Whether the features are the observations as they are: then most of the time to get them can be saved.
         self._as_seen = (
             type(self.features_extractor) is FlattenExtractor
@@ -351,6 +358,25 @@ class PlasticPolicy(ActorCriticPolicy):
     def _times_alpha(self, matrices: np.ndarray) -> np.ndarray:
         (layer,) = plastic_layers(self.core)
         return layer.alpha.numpy(force=True) * matrices
+
+
+class CnnPlasticPolicy(PlasticPolicy):
+    """A :class:`PlasticPolicy` that sees images by a convolutional network, Stable-Baselines3's ``NatureCNN``.
+
+    Arguments are those of PlasticPolicy; ``features_extractor_class`` may name another network.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN,
+        **kwargs: Any,
+    ) -> None:
+        kwargs["features_extractor_class"] = features_extractor_class
+        super().__init__(observation_space, action_space, lr_schedule, net_arch, **kwargs)
 
 
 def _in_a_row(space: spaces.Space) -> spaces.Space:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from plastic_rl.agents.archive import without_numpy
 from plastic_rl.agents.buffer import LifetimeBuffer, Lifetimes
-from plastic_rl.agents.policies import PlasticPolicy, State, squared_probabilities
+from plastic_rl.agents.policies import CnnPlasticPolicy, PlasticPolicy, State, squared_probabilities
 from plastic_rl.agents.saving import SavedAgent
 from plastic_rl.agents.vec_env import EMPTY, EpisodeMonitor, GymnasiumVecEnv
 from plastic_rl.checks import check_within, whole_number
@@ -66,7 +66,7 @@ class RecurrentAgent(SavedAgent):
     The defaults are the settings of Miconi et al. 2018, section 4.5.
 
     Args:
-        policy: ``"PlasticPolicy"`` or a subclass of it.
+        policy: ``"PlasticPolicy"``, ``"CnnPlasticPolicy"`` for images, or a subclass of it.
         env: a Gymnasium environment or its id, a Gymnasium ``VectorEnv`` or a Stable-Baselines3 ``VecEnv``.
         learning_rate: of Adam; a number, or a function of the remaining progress (from 1 to 0).
         n_steps: steps per environment and rollout; best is a whole lifetime.
@@ -95,7 +95,10 @@ class RecurrentAgent(SavedAgent):
         "n_steps", "gamma", "gae_lambda", "ent_coef", "squared_prob_coef", "vf_coef", "max_grad_norm",
         "normalize_advantage", "seed",
     )  # fmt: skip
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "PlasticPolicy": PlasticPolicy,
+        "CnnPlasticPolicy": CnnPlasticPolicy,
+    }
     policy: PlasticPolicy
     rollout_buffer: LifetimeBuffer
     _stepper: Stepper  # ran the core through the last rollout
@@ -161,21 +164,14 @@ class RecurrentAgent(SavedAgent):
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        if isinstance(env, gym.Env):  # Stable-Baselines3 would stumble over some spaces without a word
+            check_spaces(env.observation_space, env.action_space)
         if isinstance(env, gym.vector.VectorEnv):
             env = EpisodeMonitor(GymnasiumVecEnv(env))
         return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def _setup_model(self) -> None:
-        if not isinstance(self.observation_space, SPACES):
-            raise TypeError(
-                f"observations of a kind that is not supported: {self.observation_space} is neither {KINDS}; "
-                "gymnasium.wrappers.FlattenObservation makes it a Box"
-            )
-        if len(self.action_space.shape or ()) > 1 and not isinstance(self.action_space, spaces.Box):
-            raise TypeError(
-                f"actions of a kind that is not supported: {self.action_space} has more than one dimension; "
-                "gymnasium.wrappers.TransformAction takes actions of one, and reshapes them"
-            )
+        check_spaces(self.observation_space, self.action_space)
         super()._setup_model()
 
     def learn(
@@ -368,3 +364,45 @@ class RecurrentAgent(SavedAgent):
         if tensors:
             kind = type(self.policy.core.initial_state(1))
             self._core_state = kind(*(tensor.to(self.device) for tensor in tensors))
+
+
+def check_spaces(observations: spaces.Space, actions: spaces.Space) -> None:
+    """Check that agents can take the spaces of an environment.
+
+    Raises:
+        TypeError: they cannot; the message says what can be done.
+    """
+    if not isinstance(observations, SPACES):
+        raise TypeError(
+            f"observations of a kind that is not supported: {observations} is neither {KINDS}; {_advice(observations)}"
+        )
+    if not isinstance(actions, SPACES):
+        raise TypeError(
+            f"actions of a kind that is not supported: {actions} is neither {KINDS}; "
+            "gymnasium.wrappers.TransformAction takes others, and turns them into these"
+        )
+    if len(actions.shape or ()) > 1 and not isinstance(actions, spaces.Box):
+        raise TypeError(
+            f"actions of a kind that is not supported: {actions} has more than one dimension; "
+            "gymnasium.wrappers.TransformAction takes actions of one, and reshapes them"
+        )
+
+
+def _advice(space: spaces.Space) -> str:
+    """Say how observations in this space can become those in a Box."""
+    flatten = "gymnasium.wrappers.FlattenObservation makes it a Box"
+    if _flattens(space):
+        return flatten
+    if isinstance(space, spaces.Dict) and any(map(_flattens, space.values())):
+        odd = [name for name, part in space.items() if not _flattens(part)]
+        return f"leave {', '.join(odd)} out with gymnasium.wrappers.FilterObservation; then {flatten}"
+    return "gymnasium.wrappers.TransformObservation can turn it into a Box"
+
+
+def _flattens(space: spaces.Space) -> bool:
+    """Whether Gymnasium can flatten a space to a Box."""
+    if isinstance(space, spaces.Dict):
+        return all(map(_flattens, space.values()))
+    if isinstance(space, spaces.Tuple):
+        return all(map(_flattens, space))
+    return isinstance(space, SPACES)

@@ -13,10 +13,11 @@ from stable_baselines3.common.callbacks import (
 from stable_baselines3.common.distributions import make_proba_distribution
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.common.vec_env import VecMonitor
 
 import plastic_rl  # noqa: F401 - registers the mazes
-from plastic_rl.agents import GymnasiumVecEnv, PlasticA2C
+from plastic_rl.agents import CnnPlasticPolicy, GymnasiumVecEnv, PlasticA2C
 from plastic_rl.agents.policies import squared_probabilities
 from plastic_rl.errors import DivergenceError
 
@@ -278,6 +279,51 @@ def test_the_penalty_is_the_sum_of_squared_probabilities(kind):
     assert found.item() == pytest.approx(expected)
 
 
+TEXT = spaces.Text(5)
+
+
+@pytest.mark.parametrize(
+    ("space", "advice"),
+    [
+        (TEXT, "TransformObservation can turn it into a Box"),
+        (spaces.Sequence(spaces.Discrete(3)), "TransformObservation can turn it into a Box"),
+        (spaces.OneOf([spaces.Discrete(2)]), "TransformObservation can turn it into a Box"),
+        (spaces.Graph(spaces.Discrete(2), None), "TransformObservation can turn it into a Box"),
+        (spaces.Dict(image=spaces.Box(0, 1, (2,)), mission=TEXT),
+         "leave mission out with gymnasium.wrappers.FilterObservation; then gymnasium.wrappers.FlattenObservation"),
+        (spaces.Dict(a=spaces.Dict(b=spaces.Discrete(2))), "gymnasium.wrappers.FlattenObservation makes it a Box"),
+        (spaces.Tuple([spaces.Discrete(2), spaces.MultiBinary(2)]), "gymnasium.wrappers.FlattenObservation makes it"),
+        (spaces.Tuple([TEXT]), "TransformObservation can turn it into a Box"),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_observations_of_another_kind_are_named_with_advice(space, advice):
+    with pytest.raises(
+        TypeError, match=f"observations of a kind that is not supported: {type(space).__name__}.*{advice}"
+    ):
+        agent_for(Odd(space, spaces.Discrete(2)))
+
+
+def test_the_advice_for_a_mission_works():
+    env = Odd(spaces.Dict(image=spaces.Box(0, 1, (2,)), mission=TEXT), spaces.Discrete(2))
+    env = gym.wrappers.FlattenObservation(gym.wrappers.FilterObservation(env, ["image"]))
+    assert agent_for(env, n_steps=16).learn(32).observation_space.shape == (2,)
+
+
+@pytest.mark.parametrize("core", ["plastic", "lstm"])
+def test_images_are_seen_by_convolutions_or_flattened_with_a_word(core, tmp_path):
+    env = Odd(spaces.Box(0, 255, (36, 36, 3), np.uint8), spaces.Discrete(2))
+    settings = {"n_steps": 16, "seed": 0, "device": "cpu", "policy_kwargs": {"hidden_size": 12, "core": core}}
+    agent = PlasticA2C("CnnPlasticPolicy", env, **settings).learn(32)
+    assert type(agent.policy.features_extractor) is NatureCNN
+    agent.save(tmp_path / "agent")
+    loaded = PlasticA2C.load(tmp_path / "agent", env, device="cpu").learn(16)
+    assert type(loaded.policy) is CnnPlasticPolicy
+    loaded.predict(env.observation_space.sample())
+    with pytest.warns(UserWarning, match="images are flattened.*CnnPlasticPolicy sees them by a convolutional network"):
+        PlasticA2C("PlasticPolicy", env, **settings)
+
+
 def test_arguments_that_cannot_work_are_refused_with_the_reason():
     space = spaces.Dict(a=spaces.Box(0, 1, (2,)))
     with pytest.raises(TypeError, match=r"observations of a kind that is not supported: Dict\('a'.*FlattenObservation"):
@@ -320,7 +366,7 @@ def test_mazes_that_do_not_restart_train_alike():
             r"MultiDiscrete\(\[\[2 2\]\]\) has more than one dimension; gymnasium",
         ),
         (spaces.MultiBinary((3, 2)), r"MultiBinary\(\(3, 2\)\) has more than one dimension"),
-        (spaces.Text(3), "Text"),
+        (spaces.Text(3), r"actions of a kind that is not supported: Text.*TransformAction"),
     ],
     ids=["MultiDiscrete", "MultiBinary", "Text"],
 )
