@@ -45,8 +45,6 @@ def why_not_traceless(a: Arguments) -> str:
     """Say why the traceless engine cannot compute a sequence; empty if it can."""
     if type(a.rule) is not Hebb:
         return "knows the rule hebb only"
-    if obstacle := _no_episode(a):
-        return obstacle
     if a.alpha.ndim > 1 and a.alpha.shape[-2] != 1:
         return "takes one alpha for all connections, or one per post neuron, and not one per connection"
     if a.modulated:
@@ -56,10 +54,6 @@ def why_not_traceless(a: Arguments) -> str:
     if a.episode_start is not None:
         return "runs one episode in a sequence and takes no episode_start"
     return ""
-
-
-def _no_episode(a: Arguments) -> str:
-    return "" if a.u.shape[1] else "computes at least one episode and the batch is empty"
 
 
 def choose(name: choices.Engine, arguments: Arguments) -> Engine:
@@ -78,7 +72,7 @@ def choose(name: choices.Engine, arguments: Arguments) -> Engine:
         if obstacle and name != "auto":
             raise ValueError(f"engine {name!r} {obstacle}; use engine='auto' or 'reference'")
         if not obstacle and (name != "auto" or engine.pays(arguments)):
-            return engine
+            return engine if arguments.u.shape[1] else REFERENCE  # of no episodes there is nothing to compute
     return REFERENCE
 
 
@@ -113,6 +107,6 @@ REFERENCE = Engine("reference", lambda a: "", lambda a: True, reference.sequence
 # In the order in which "auto" tries them.
 ENGINES = (
     Engine("traceless", why_not_traceless, _traceless_pays, _run_traceless),
-    Engine("fused", lambda a: _no_episode(a) or why_not_fused(a.u, a.rule), lambda a: True, _run_fused),
+    Engine("fused", lambda a: why_not_fused(a.u, a.rule), lambda a: True, _run_fused),
     REFERENCE,
 )

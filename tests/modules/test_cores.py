@@ -128,7 +128,9 @@ def test_a_core_that_cannot_be(settings, says):
 
 
 @pytest.mark.parametrize("core", CORES)
-@pytest.mark.parametrize("settings", [{}, {"modulation": "retroactive"}, {"alpha": "shared"}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"modulation": "retroactive"}, {"alpha": "shared"}, {"engine": "fused"}], ids=str
+)
 def test_no_episodes_give_no_outputs(core, settings):
     if any(name in UNUSED[core] for name in settings):
         pytest.skip("the core is not plastic")
