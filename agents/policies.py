@@ -366,17 +366,8 @@ class CnnPlasticPolicy(PlasticPolicy):
     Arguments are those of PlasticPolicy; ``features_extractor_class`` may name another network.
     """
 
-    def __init__(
-        self,
-        observation_space: spaces.Space,
-        action_space: spaces.Space,
-        lr_schedule: Schedule,
-        net_arch: list[int] | dict[str, list[int]] | None = None,
-        features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN,
-        **kwargs: Any,
-    ) -> None:
-        kwargs["features_extractor_class"] = features_extractor_class
-        super().__init__(observation_space, action_space, lr_schedule, net_arch, **kwargs)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"features_extractor_class": NatureCNN} | kwargs)
 
 
 def _in_a_row(space: spaces.Space) -> spaces.Space:

@@ -26,6 +26,7 @@ from plastic_rl.agents.saving import SavedAgent
 from plastic_rl.agents.vec_env import EMPTY, EpisodeMonitor, GymnasiumVecEnv
 from plastic_rl.checks import check_within, whole_number
 from plastic_rl.errors import FaultyEnvironmentError
+from plastic_rl.modules.batching import map_state
 from plastic_rl.modules.stepping import Stepper
 from plastic_rl.optim import gradient_step
 
@@ -164,15 +165,13 @@ class RecurrentAgent(SavedAgent):
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        if isinstance(env, gym.Env):  # Stable-Baselines3 would stumble over some spaces without a word
-            check_spaces(env.observation_space, env.action_space)
+        # Before Stable-Baselines3 stumbles over some spaces without a word.
         if isinstance(env, gym.vector.VectorEnv):
+            check_supported(env.single_observation_space, env.single_action_space)
             env = EpisodeMonitor(GymnasiumVecEnv(env))
+        else:
+            check_supported(env.observation_space, env.action_space)
         return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
-
-    def _setup_model(self) -> None:
-        check_spaces(self.observation_space, self.action_space)
-        super()._setup_model()
 
     def learn(
         self: Self,
@@ -287,7 +286,7 @@ class RecurrentAgent(SavedAgent):
         if truncated:
             last = np.stack([infos[i]["terminal_observation"] for i in truncated])
             state = stepper.state
-            state = type(state)(*(part[truncated] for part in state))
+            state = map_state(lambda part: part[truncated], state)
             values = self._value(last, state, np.zeros(len(truncated), bool))
             rewards = rewards.copy()
             rewards[truncated] += self.gamma * values.cpu().numpy()
@@ -366,7 +365,7 @@ class RecurrentAgent(SavedAgent):
             self._core_state = kind(*(tensor.to(self.device) for tensor in tensors))
 
 
-def check_spaces(observations: spaces.Space, actions: spaces.Space) -> None:
+def check_supported(observations: spaces.Space, actions: spaces.Space) -> None:
     """Check that agents can take the spaces of an environment.
 
     Raises:

@@ -60,14 +60,15 @@ class GymnasiumVecEnv(VecEnv):
         Raises:
             ValueError: the options differ between environments; a vector environment takes one set for all.
         """
-        seeds: Any = None if all(s is None for s in self._seeds) else list(self._seeds)
-        if seeds is not None and seeds == [seeds[0] + i if seeds[0] is not None else None for i in range(len(seeds))]:
-            seeds = seeds[0]  # means the same, and some environments take nothing else
+        seeds: Any = list(self._seeds)
+        first = seeds[0]
+        if seeds == [None if first is None else first + i for i in range(self.num_envs)]:
+            seeds = first  # means the same, and some environments take nothing else
         options = self._options[0]
         if any(other != options for other in self._options):
             raise ValueError(f"the options are {self._options}: expected the same for all environments")
         observations, infos = self.env.reset(seed=seeds, options=options or None)
-        self._ended[:] = False
+        self._ended = np.zeros(self.num_envs, dtype=np.bool_)  # a new array: the old one may be a caller's
         self.reset_infos = _by_environment(infos, self.num_envs)
         self._reset_seeds()
         self._reset_options()
@@ -84,13 +85,14 @@ class GymnasiumVecEnv(VecEnv):
         dones = terminated | truncated
         empty = self._ended.nonzero()[0]
         for i in dones.nonzero()[0].tolist():
-            infos[i] |= {"TimeLimit.truncated": bool(truncated[i] and not terminated[i])}
-            if self._same_step:  # infos[i] belongs to the new episode, except for what Gymnasium's wrappers record
-                last = infos[i].pop("final_obs")
-                kept = {name: infos[i][name] for name in ("episode", "TimeLimit.truncated") if name in infos[i]}
-                infos[i] = kept | infos[i].get("final_info", {}) | {"terminal_observation": last}
+            ended = infos[i]
+            if self._same_step:  # it is of the new episode, except for what Gymnasium's wrappers record
+                last = ended["final_obs"]
+                ended = {name: ended[name] for name in ("episode",) if name in ended} | ended.get("final_info", {})
             else:
-                infos[i]["terminal_observation"] = _row(observations, i)
+                last = _row(observations, i)
+            cut = bool(truncated[i] and not terminated[i])
+            infos[i] = ended | {"terminal_observation": last, "TimeLimit.truncated": cut}
         if self._by_mask and dones.any():
             observations, _ = self.env.reset(options={"reset_mask": dones})
         elif not self._same_step:

@@ -183,18 +183,16 @@ class _Encoder:
             counts = np.ravel(space.n if isinstance(space, spaces.Discrete) else space.nvec)
             self._start, self.size = np.ravel(space.start), int(counts.sum())
             self._first = counts.cumsum() - counts  # column of the first value of each number
-            self.low, self.high = np.zeros(self.size), np.ones(self.size)
-        elif isinstance(space, spaces.Box):
+        elif isinstance(space, (spaces.Box, spaces.MultiBinary)):
             self.size = int(np.prod(space.shape))
-            self.low, self.high = space.low.ravel().astype(np.float64), space.high.ravel().astype(np.float64)
-        elif isinstance(space, spaces.MultiBinary):
-            self.size = int(np.prod(space.shape))
-            self.low, self.high = np.zeros(self.size), np.ones(self.size)
         else:
             raise TypeError(
                 f"the {kind} space is {space}: expected a Box, Discrete, MultiDiscrete or MultiBinary space; "
                 f"turn it into one first, for example with {helper}"
             )
+        self.low, self.high = np.zeros(self.size), np.ones(self.size)
+        if isinstance(space, spaces.Box):
+            self.low, self.high = space.low.ravel().astype(np.float64), space.high.ravel().astype(np.float64)
 
     def encode(self, batch: Sequence[Any] | npt.NDArray[Any]) -> Floats:
         """Return rows for a batch of elements of the space, shape (len(batch), size)."""

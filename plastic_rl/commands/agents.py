@@ -11,7 +11,6 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.logger import configure
 
 from plastic_rl.agents import RecurrentAgent
-from plastic_rl.agents.recurrent import KINDS, SPACES
 from plastic_rl.commands import lifecycle
 from plastic_rl.commands.environments import make_env, make_vec
 from plastic_rl.errors import UsageError, UserError, invocation, option
@@ -66,12 +65,6 @@ class AgentTraining:
 
     def _new_agent(self) -> RecurrentAgent:
         config, env = self.config, self.env
-        for what, space in (("observations", env.single_observation_space), ("actions", env.single_action_space)):
-            if not isinstance(space, SPACES):
-                raise UsageError(
-                    f"--env {config.env} has {what} of a kind that is not supported: {space} "
-                    f"is neither {KINDS}; a Gymnasium wrapper may flatten it"
-                )
         try:
             return ALGORITHM(
                 "PlasticPolicy",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from plastic_rl.checks import check_shape
-from plastic_rl.modules.batching import check_episode_start
+from plastic_rl.modules.batching import check_episode_start, map_state
 
 
 class Stepper(ABC):
@@ -83,11 +83,11 @@ def begun(state: Any, episode_start: Tensor) -> Any:
     if not episode_start.any():
         return state
     keep = ~episode_start.unsqueeze(-1)
-    return type(state)(*(torch.where(keep, part, 0.0) for part in state))
+    return map_state(lambda part: torch.where(keep, part, 0.0), state)
 
 
 def part_of(which: Tensor | None, state: Any, episode_start: Tensor) -> tuple[Any, Tensor]:
     """Return the state ``(B, ...)`` and the starts ``(T, B)`` of some of the episodes of a batch; None: of all."""
     if which is None:
         return state, episode_start
-    return type(state)(*(part[which] for part in state)), episode_start[:, which]
+    return map_state(lambda part: part[which], state), episode_start[:, which]

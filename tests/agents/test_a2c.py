@@ -31,23 +31,6 @@ def agent_for(env, n_steps=20, hidden_size=12, **kwargs):
     return PlasticA2C("PlasticPolicy", env, n_steps=n_steps, policy_kwargs=policy, seed=0, device="cpu", **kwargs)
 
 
-class Target(gym.Env):
-    """A hidden number: the reward is minus the action's distance to it, and the last reward is observed."""
-
-    observation_space = spaces.Box(-4, 4, (2,), np.float32)
-    action_space = spaces.Box(-1, 1, (1,), np.float32)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.target, self.t = 0.7, 0
-        return np.zeros(2, np.float32), {}
-
-    def step(self, action):
-        self.t += 1
-        reward = -abs(float(action[0]) - self.target)
-        return np.array([reward, self.t / 10], np.float32), reward, False, self.t == 10, {}
-
-
 class Letters(gym.Env):
     """Discrete observations and actions: reward for the action that equals the observation."""
 
@@ -149,8 +132,8 @@ def test_the_gradient_is_that_of_the_reference_engine():
         torch.testing.assert_close(fused, reference, rtol=1e-3, atol=1e-5)
 
 
-def test_a_cut_episode_bootstraps_and_a_finished_one_does_not():
-    agent = agent_for(gym.vector.SyncVectorEnv([Target] * 2, autoreset_mode=AutoresetMode.SAME_STEP), n_steps=10)
+def test_a_cut_episode_bootstraps_and_a_finished_one_does_not(target_env):
+    agent = agent_for(gym.vector.SyncVectorEnv([target_env] * 2, autoreset_mode=AutoresetMode.SAME_STEP), n_steps=10)
     agent.learn(20)
     state = agent.policy.core.initial_state(2)
     hidden = state._replace(hidden=state.hidden + 0.5)
@@ -452,12 +435,12 @@ def test_divergence_is_an_error_and_leaves_the_weights():
     assert all(torch.equal(v, before[k]) for k, v in agent.policy.state_dict().items())
 
 
-def test_a_continuous_target_is_hit():
+def test_a_continuous_target_is_hit(target_env):
     """Chance: about -0.9 a step (uniform actions). Ceiling: 0. Learned: better than -0.35."""
-    env = gym.vector.SyncVectorEnv([Target] * 8, autoreset_mode=AutoresetMode.SAME_STEP)
+    env = gym.vector.SyncVectorEnv([target_env] * 8, autoreset_mode=AutoresetMode.SAME_STEP)
     agent = agent_for(env, n_steps=10, learning_rate=3e-3, normalize_advantage=True, vf_coef=0.5, max_grad_norm=0.5)
     agent.learn(24_000)
-    mean, _ = evaluate_policy(agent, Target(), 10, warn=False)
+    mean, _ = evaluate_policy(agent, target_env(), 10, warn=False)
     assert mean / 10 > -0.35
 
 

@@ -4,7 +4,6 @@ import re
 from itertools import chain
 
 import gymnasium as gym
-import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
@@ -209,26 +208,10 @@ def test_what_was_shown_is_remembered(policy_kwargs):
     assert mean > 0.95
 
 
-def test_a_continuous_action_is_learned():
+def test_a_continuous_action_is_learned(target_env):
     """Chance: about -0.9 a step (uniform actions). Ceiling: 0. Learned: better than -0.35."""
 
-    class Target(gym.Env):
-        """A hidden number: the reward is minus the action's distance to it."""
-
-        observation_space = spaces.Box(-4, 4, (1,), np.float32)
-        action_space = spaces.Box(-1, 1, (1,), np.float32)
-
-        def reset(self, *, seed=None, options=None):
-            super().reset(seed=seed)
-            self.t = 0
-            return np.zeros(1, np.float32), {}
-
-        def step(self, action):
-            self.t += 1
-            reward = -abs(float(action[0]) - 0.7)
-            return np.array([reward], np.float32), reward, False, self.t == 10, {}
-
-    env = gym.vector.SyncVectorEnv([Target] * 8, autoreset_mode=AutoresetMode.SAME_STEP)
+    env = gym.vector.SyncVectorEnv([target_env] * 8, autoreset_mode=AutoresetMode.SAME_STEP)
     agent = new_agent(env, learning_rate=3e-3, batch_size=40).learn(12_000)
-    mean, _ = evaluate_policy(agent, Target(), 10, warn=False)
+    mean, _ = evaluate_policy(agent, target_env(), 10, warn=False)
     assert mean / 10 > -0.35
